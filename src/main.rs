@@ -1,0 +1,3 @@
+//! The one binary. Everything lives in the library.
+
+fn main() {}

@@ -1,0 +1,11 @@
+//! What std lacks: time that can be steered, deadlines, orderly stops, careful files and checked
+//! big-endian reads. Knows no word of the domain.
+//!
+//! Read [`clock`] first, then [`timer`], [`shutdown`], [`codec`], [`fs`], [`blocking`].
+
+pub mod blocking;
+pub mod clock;
+pub mod codec;
+pub mod fs;
+pub mod shutdown;
+pub mod timer;
