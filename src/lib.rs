@@ -2,6 +2,7 @@
 //! ZooKeeper. ARCHITECTURE.md draws the floors; a module imports lower floors only.
 
 pub mod jute;
+pub mod message;
 pub mod metrics;
 pub mod security;
 pub mod util;
