@@ -47,9 +47,7 @@ pub(super) fn decompress(bytes: &[u8], limit: usize) -> Result<Vec<u8>> {
     }
     let mut rest = &bytes[HEADER..];
     while !rest.is_empty() {
-        let chunk = rest
-            .get(..4)
-            .and_then(|l| rest[4..].get(..u32_at(l, 0) as usize));
+        let chunk = rest.get(..4).and_then(|l| rest[4..].get(..u32_at(l, 0) as usize));
         let Some(chunk) = chunk else {
             return Err(undecodable(Codec::Snappy, "a chunk is cut short"));
         };

@@ -59,8 +59,13 @@ fn gzip_reads_several_members_and_ignores_what_follows() {
 
 #[test]
 fn snappy_accepts_a_bare_block() {
-    let bare = snap::raw::Encoder::new().compress_vec(b"hello hello hello").unwrap();
-    assert_eq!(decompress(Codec::Snappy, &bare, 100).unwrap(), b"hello hello hello");
+    let bare = snap::raw::Encoder::new()
+        .compress_vec(b"hello hello hello")
+        .unwrap();
+    assert_eq!(
+        decompress(Codec::Snappy, &bare, 100).unwrap(),
+        b"hello hello hello"
+    );
 }
 
 #[test]
@@ -68,7 +73,9 @@ fn snappy_stream_starts_with_the_header_of_snappy_java() {
     let packed = compress(Codec::Snappy, &sample(40_000));
     assert_eq!(
         packed[..16],
-        [0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0, 0, 0, 0, 1, 0, 0, 0, 1]
+        [
+            0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0, 0, 0, 0, 1, 0, 0, 0, 1
+        ]
     );
 }
 
