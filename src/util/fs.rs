@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// An I/O error with the operation and the path that it happened to.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,17 @@ pub struct Error {
 
 /// Result of a file operation.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// A stretch of a file, ready to go to a socket without passing through this process.
+#[derive(Clone, Debug)]
+pub struct FileSlice {
+    /// The open file; it stays readable through this handle after a rename or removal.
+    pub file: Arc<File>,
+    /// First byte, from the file's start.
+    pub position: u64,
+    /// How many bytes.
+    pub len: usize,
+}
 
 /// Adds operation and path to an I/O result.
 pub trait Context<T> {
