@@ -7,4 +7,5 @@ pub mod message;
 pub mod metrics;
 pub mod protocol;
 pub mod security;
+pub mod tools;
 pub mod util;

@@ -1,3 +1,7 @@
 //! The one binary. Everything lives in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kafka::tools::main(std::env::args_os())
+}

@@ -1,0 +1,192 @@
+//! The programs of the one binary: which there are, and how the one that is meant is found and run.
+//!
+//! A program is chosen by the name the executable was started under (a symlink `kafka-topics`), else by
+//! the first argument: our program name or the Java class name that Kafka's launchers pass. What a
+//! program does is in its own file; this one knows only the table.
+//!
+//! Read in this order: this file, [`options`] (the option parser of 0.9's programs), then one file per program.
+
+pub mod options;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+/// One program.
+#[derive(Clone, Copy, Debug)]
+pub struct Tool {
+    /// The name of its launcher without suffix, `kafka-topics`.
+    pub name: &'static str,
+    /// The class name that Kafka's launchers pass, `kafka.admin.TopicCommand`.
+    pub class: &'static str,
+    /// Runs it with the arguments that follow the name; returns what the process exits with.
+    pub run: fn(&[String]) -> ExitCode,
+}
+
+/// All programs, sorted by name. One row per program; `tests/it/launchers.rs` compares `bin/` with it.
+pub static TOOLS: &[Tool] = &[];
+
+/// `-Dname=value` arguments, as a JVM's system properties.
+static SYSTEM_PROPERTIES: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+
+/// The value of `-Dname=value` on the command line, `None` when it was not given.
+pub fn system_property(name: &str) -> Option<&'static str> {
+    SYSTEM_PROPERTIES
+        .get()
+        .and_then(|all| all.get(name))
+        .map(String::as_str)
+}
+
+/// Runs the program that `args` (with the executable's path first) asks for.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    end_quietly_on_closed_pipe();
+    let mut args = args.into_iter();
+    let executable = args.next().unwrap_or_default();
+    let mut args: Vec<String> = args.map(|a| a.to_string_lossy().into_owned()).collect();
+    take_system_properties(&mut args);
+    if let Some(tool) = find(&program_name(Path::new(&executable))) {
+        return run(tool, &args);
+    }
+    let Some(first) = args.first().cloned() else {
+        return list_programs();
+    };
+    if matches!(first.as_str(), "--help" | "-h" | "-help" | "help") {
+        return list_programs();
+    }
+    match find(&first) {
+        Some(tool) => run(tool, &args[1..]),
+        None => {
+            eprintln!("Error: Could not find or load main class {first}");
+            eprintln!("There is no program of this name or Java class; `kafka --help` lists the programs.");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(tool: &Tool, args: &[String]) -> ExitCode {
+    (tool.run)(args)
+}
+
+/// The row of a program name or class name.
+pub fn find(name: &str) -> Option<&'static Tool> {
+    TOOLS.iter().find(|t| t.name == name || t.class == name)
+}
+
+/// The executable's file name as a program name: no directory, no `.exe`, `.sh` or `.bat`.
+fn program_name(executable: &Path) -> String {
+    let name = executable.file_name().unwrap_or_default().to_string_lossy();
+    [".exe", ".sh", ".bat"]
+        .iter()
+        .find_map(|suffix| name.strip_suffix(suffix))
+        .unwrap_or(&name)
+        .to_string()
+}
+
+/// Takes the JVM's options away from the front: `-Dname=value` is kept as a system property, the others
+/// that KAFKA_OPTS and its kin may hold steer a JVM and mean nothing here.
+fn take_system_properties(args: &mut Vec<String>) {
+    let mut properties = BTreeMap::new();
+    let mut count = 0;
+    for arg in args.iter() {
+        if let Some(property) = arg.strip_prefix("-D") {
+            let (name, value) = property.split_once('=').unwrap_or((property, ""));
+            properties.insert(name.to_string(), value.to_string());
+        } else if !["-X", "-javaagent:", "-agentlib:", "-server", "-ea"]
+            .iter()
+            .any(|p| arg.starts_with(p))
+        {
+            break;
+        }
+        count += 1;
+    }
+    args.drain(..count);
+    // A second call in one process, in tests only, keeps the first call's properties.
+    let _ = SYSTEM_PROPERTIES.set(properties);
+}
+
+fn list_programs() -> ExitCode {
+    let width = TOOLS.iter().map(|t| t.name.len()).max().unwrap_or(0);
+    let mut text =
+        String::from("usage: kafka PROGRAM [ARGUMENT...]\n\nprograms (the Java class names work too):\n");
+    for tool in TOOLS {
+        text += &format!("  {:width$}  {}\n", tool.name, tool.class);
+    }
+    print(&text)
+}
+
+/// Writes `text` to standard output. A reader that went away is success: it had what it wanted.
+pub fn print(text: &str) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if !is_closed_pipe(&e) => {
+            eprintln!("cannot write to standard output: {e}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Whether the error says that the other end of a pipe is gone. Windows has three codes for it, of which
+/// std maps two to [`io::ErrorKind::BrokenPipe`].
+pub fn is_closed_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+        || (cfg!(windows) && matches!(error.raw_os_error(), Some(109 | 232 | 233)))
+}
+
+/// `println!` panics when its reader is gone (`kafka-topics --list | head -1`): ends the process with 0
+/// then, as a Unix program would. Every other panic is reported as usual.
+fn end_quietly_on_closed_pipe() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload_as_str().unwrap_or("");
+        let codes: &[&str] = if cfg!(windows) {
+            &["109", "232", "233"]
+        } else {
+            &["32"]
+        };
+        if text.starts_with("failed printing to std")
+            && codes.iter().any(|c| text.contains(&format!("(os error {c})")))
+        {
+            std::process::exit(0);
+        }
+        report(panic);
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executable_name_loses_directory_and_suffix() {
+        assert_eq!(
+            program_name(Path::new("/opt/kafka/bin/kafka-topics")),
+            "kafka-topics"
+        );
+        assert_eq!(program_name(Path::new("kafka-topics.sh")), "kafka-topics");
+        assert_eq!(program_name(Path::new("kafka.exe")), "kafka");
+    }
+
+    #[test]
+    fn jvm_options_before_the_class_are_taken_away() {
+        let mut args: Vec<String> = ["-Xmx1G", "-Da.b=c=d", "-server", "kafka.Kafka", "-Dx=y"]
+            .map(String::from)
+            .to_vec();
+        take_system_properties(&mut args);
+        assert_eq!(args, ["kafka.Kafka", "-Dx=y"]);
+        assert_eq!(system_property("a.b"), Some("c=d"));
+    }
+
+    #[test]
+    fn every_name_and_class_is_there_once() {
+        let mut names: Vec<&str> = TOOLS.iter().flat_map(|t| [t.name, t.class]).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+        assert!(TOOLS.is_sorted_by_key(|t| t.name), "sorted by name");
+    }
+}
