@@ -492,7 +492,11 @@ async fn open_address(address: SocketAddr, settings: &ConnectionSettings) -> io:
     socket.connect(address).await
 }
 
-async fn write_requests(mut socket: OwnedWriteHalf, mut queue: mpsc::Receiver<Outgoing>, shared: Arc<Shared>) {
+async fn write_requests(
+    mut socket: OwnedWriteHalf,
+    mut queue: mpsc::Receiver<Outgoing>,
+    shared: Arc<Shared>,
+) {
     let mut stop = shared.broken.stop();
     loop {
         let outgoing = tokio::select! {

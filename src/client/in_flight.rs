@@ -146,10 +146,20 @@ mod tests {
     #[test]
     fn a_request_after_the_failure_fails_with_the_first_reason() {
         let f = InFlight::new();
-        f.fail(Error::Closed { peer: "first:1".into() });
-        f.fail(Error::Closed { peer: "second:1".into() });
+        f.fail(Error::Closed {
+            peer: "first:1".into(),
+        });
+        f.fail(Error::Closed {
+            peer: "second:1".into(),
+        });
         let (a, mut ra) = oneshot::channel();
         f.push(0, a);
-        assert!(ra.try_recv().unwrap().unwrap_err().to_string().contains("first:1"));
+        assert!(
+            ra.try_recv()
+                .unwrap()
+                .unwrap_err()
+                .to_string()
+                .contains("first:1")
+        );
     }
 }

@@ -138,7 +138,9 @@ async fn a_missing_answer_times_out_and_fails_later_requests_too() {
 async fn a_refused_connection_names_host_and_port() {
     let (l, port) = listener().await;
     drop(l);
-    let e = Connection::connect("127.0.0.1", port, settings()).await.unwrap_err();
+    let e = Connection::connect("127.0.0.1", port, settings())
+        .await
+        .unwrap_err();
     assert!(e.to_string().contains(&format!("127.0.0.1:{port}")), "{e}");
     assert!(!e.may_have_arrived());
 }
