@@ -1,12 +1,12 @@
 //! A ZooKeeper-coordinated broker, faithful to Apache Kafka 0.9.0.1 on the wire, on disk and in
 //! ZooKeeper. ARCHITECTURE.md draws the floors; a module imports lower floors only.
 
-pub mod client;
 pub mod cluster;
 pub mod jute;
 pub mod message;
 pub mod metrics;
 pub mod protocol;
 pub mod security;
+pub mod server;
 pub mod tools;
 pub mod util;
