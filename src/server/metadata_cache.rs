@@ -132,14 +132,21 @@ mod tests {
     }
 
     fn update(epoch: i32, partitions: Vec<PartitionStateInfo>, brokers: &[i32]) -> UpdateMetadataRequest {
-        let endpoint = |protocol| UpdateMetadataEndPoint { port: 9092, host: "h".into(), protocol };
+        let endpoint = |protocol| UpdateMetadataEndPoint {
+            port: 9092,
+            host: "h".into(),
+            protocol,
+        };
         UpdateMetadataRequest {
             controller_id: 0,
             controller_epoch: epoch,
             partitions,
             brokers: brokers
                 .iter()
-                .map(|id| UpdateMetadataBroker { id: *id, endpoints: vec![endpoint(0), endpoint(32767)] })
+                .map(|id| UpdateMetadataBroker {
+                    id: *id,
+                    endpoints: vec![endpoint(0), endpoint(32767)],
+                })
                 .collect(),
         }
     }
@@ -147,15 +154,27 @@ mod tests {
     #[test]
     fn brokers_are_replaced_and_partitions_merged() {
         let cache = MetadataCache::default();
-        assert!(cache.update(&update(1, vec![partition("a", 0, 1), partition("a", 1, 2)], &[1, 2])));
+        assert!(cache.update(&update(
+            1,
+            vec![partition("a", 0, 1), partition("a", 1, 2)],
+            &[1, 2]
+        )));
         let before = cache.snapshot();
         assert!(cache.update(&update(1, vec![partition("a", 1, 1), partition("b", 0, 1)], &[1])));
         let now = cache.snapshot();
         assert_eq!(now.brokers.keys().copied().collect::<Vec<_>>(), [BrokerId(1)]);
-        assert_eq!(now.brokers[&BrokerId(1)].endpoints.len(), 1, "unknown protocols are left out");
+        assert_eq!(
+            now.brokers[&BrokerId(1)].endpoints.len(),
+            1,
+            "unknown protocols are left out"
+        );
         assert_eq!(now.topics["a"][&1].leader_and_isr.leader, BrokerId(1));
         assert_eq!(now.topics.len(), 2);
-        assert_eq!(before.topics["a"][&1].leader_and_isr.leader, BrokerId(2), "pictures never change");
+        assert_eq!(
+            before.topics["a"][&1].leader_and_isr.leader,
+            BrokerId(2),
+            "pictures never change"
+        );
     }
 
     #[test]
@@ -164,7 +183,11 @@ mod tests {
         cache.update(&update(1, vec![partition("a", 0, 1), partition("a", 1, 1)], &[1]));
         cache.update(&update(1, vec![partition("a", 0, DURING_DELETE)], &[1]));
         assert_eq!(cache.snapshot().topics["a"].len(), 1);
-        cache.update(&update(1, vec![partition("a", 1, DURING_DELETE), partition("x", 0, DURING_DELETE)], &[1]));
+        cache.update(&update(
+            1,
+            vec![partition("a", 1, DURING_DELETE), partition("x", 0, DURING_DELETE)],
+            &[1],
+        ));
         assert!(cache.snapshot().topics.is_empty());
     }
 

@@ -6,8 +6,8 @@
 
 use crate::protocol::ErrorCode;
 use crate::protocol::groups::{
-    DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, ErrorOnlyResponse, GroupCoordinatorResponse,
-    JoinGroupRequest, JoinGroupResponse, ListGroupsResponse, SyncGroupResponse,
+    DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, ErrorOnlyResponse,
+    GroupCoordinatorResponse, JoinGroupRequest, JoinGroupResponse, ListGroupsResponse, SyncGroupResponse,
 };
 
 const NO_COORDINATOR: i16 = ErrorCode::GROUP_COORDINATOR_NOT_AVAILABLE.0;
@@ -44,7 +44,9 @@ pub(super) fn sync_group() -> SyncGroupResponse {
 
 /// The answer to a heartbeat and to a member that leaves.
 pub(super) fn not_here() -> ErrorOnlyResponse {
-    ErrorOnlyResponse { error: NO_COORDINATOR }
+    ErrorOnlyResponse {
+        error: NO_COORDINATOR,
+    }
 }
 
 /// Each group asked for, with the error and nothing else.
