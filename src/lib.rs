@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod jute;
 pub mod message;
 pub mod metrics;
+pub mod network;
 pub mod protocol;
 pub mod security;
 pub mod server;

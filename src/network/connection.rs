@@ -1,0 +1,274 @@
+//! One peer: reads a frame, awaits its answer, writes it, and again, all in one task.
+//!
+//! What arrived before the peer closed is still handled: requests that need no answer (acks 0) are
+//! not lost by a client that sends and goes.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use ::log::{debug, info, warn};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use super::frames::{FIRST, Frames};
+use super::limits::{Held, Limits};
+use super::send::send;
+use super::service::{Incoming, Reply, Service};
+use crate::cluster::SecurityProtocol;
+use crate::protocol::{ApiKey, RequestHeader};
+use crate::util::clock::{Clock, Mono};
+use crate::util::codec::Reader;
+
+/// What a connection shows to the one who sweeps over all of them.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    last_ms: AtomicU64,
+    /// Waits for the rest of a frame while holding memory that others may wait for.
+    holds_partial: AtomicBool,
+    closing: AtomicBool,
+    /// Wakes the connection if it waits for input.
+    wake: Notify,
+}
+
+impl Activity {
+    fn touch(&self, now: Mono) {
+        self.last_ms.store(millis(now), Ordering::Relaxed);
+    }
+
+    /// How long nothing has passed.
+    pub(super) fn idle(&self, now: Mono) -> Duration {
+        Duration::from_millis(millis(now).saturating_sub(self.last_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Whether the peer owes the rest of a frame that holds shared memory.
+    pub(super) fn holds_partial(&self) -> bool {
+        self.holds_partial.load(Ordering::Relaxed)
+    }
+
+    /// Makes a connection that waits for input give its buffer back.
+    pub(super) fn slim(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Makes the connection end once it waits for input.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+}
+
+fn millis(t: Mono) -> u64 {
+    u64::try_from(t.0.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// One accepted connection.
+pub(super) struct Connection<S> {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) local: SocketAddr,
+    pub(super) listener: SecurityProtocol,
+    pub(super) service: Arc<S>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) activity: Arc<Activity>,
+    pub(super) clock: Clock,
+    pub(super) request_max_bytes: usize,
+}
+
+/// Why a connection ended; the text goes to the log.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("closed by the client")]
+    Eof,
+    #[error("closing")]
+    Stopped,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    BadSize(#[from] super::frames::BadSize),
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl<S: Service> Connection<S> {
+    /// Serves the peer until either side closes.
+    pub(super) async fn run(mut self) {
+        self.activity.touch(self.clock.now());
+        let end = self.serve().await;
+        let id = self.id();
+        match end {
+            End::Eof | End::Stopped => debug!("Connection {id} ended: {end}"),
+            End::Io(e) => debug!("Connection {id} disconnected: {e}"),
+            End::BadSize(e) => warn!("Unexpected error from {}; closing connection {id}: {e}", self.peer.ip()),
+            End::Refused(why) => info!("Closing socket connection {id}: {why}"),
+        }
+    }
+
+    /// As Kafka names connections in its logs.
+    fn id(&self) -> String {
+        format!("{}-{}", self.local, self.peer)
+    }
+
+    async fn serve(&mut self) -> End {
+        let mut frames = Frames::new(self.request_max_bytes);
+        let mut held = Held::default();
+        // Set when the peer no longer takes answers; what it sent before is read all the same.
+        let mut gone = None;
+        loop {
+            let frame = match frames.next() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => match self.read(&mut frames, &mut held).await {
+                    Ok(()) => continue,
+                    Err(end) => return gone.unwrap_or(end),
+                },
+                Err(e) => return e.into(),
+            };
+            match self.handle(frame, gone.is_some()).await {
+                Ok(()) => {}
+                Err(End::Io(e)) => gone = Some(End::Io(e)),
+                Err(end) => return end,
+            }
+            frames.trim(false);
+            if frames.allocated() <= FIRST {
+                held = Held::default();
+            }
+            if self.activity.closing.load(Ordering::Relaxed) {
+                return End::Stopped;
+            }
+        }
+    }
+
+    /// Reads more bytes of the next frame.
+    async fn read(&mut self, frames: &mut Frames, held: &mut Held) -> Result<(), End> {
+        let wanted = frames.wanted();
+        if wanted > FIRST && wanted > frames.allocated() {
+            self.limits.grow(held, wanted).await;
+        }
+        if frames.allocated() > FIRST && frames.is_partial() {
+            self.activity.holds_partial.store(true, Ordering::Relaxed);
+        }
+        let mut first = frames.allocated() == 0;
+        loop {
+            if first {
+                // Nothing is allocated before there is something to read.
+                tokio::select! {
+                    biased;
+                    ready = self.stream.readable() => ready?,
+                    () = self.activity.wake.notified() => {}
+                }
+                first = false;
+            }
+            if self.activity.closing.load(Ordering::Relaxed) {
+                return Err(End::Stopped);
+            }
+            let (buffer, most) = frames.room(wanted);
+            let mut buffer = buffer.limit(most);
+            tokio::select! {
+                biased;
+                n = self.stream.read_buf(&mut buffer) => {
+                    self.activity.holds_partial.store(false, Ordering::Relaxed);
+                    if n? == 0 {
+                        return Err(End::Eof);
+                    }
+                    self.activity.touch(self.clock.now());
+                    return Ok(());
+                }
+                () = self.activity.wake.notified() => {
+                    if !frames.is_partial() {
+                        frames.trim(true);
+                        first = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Has one frame answered. With `gone`, only if it asks for something to be done, and the
+    /// answer is dropped.
+    async fn handle(&mut self, mut frame: BytesMut, gone: bool) -> Result<(), End> {
+        let header = match header(&mut frame) {
+            Ok(header) => header,
+            Err(Unreadable::Silent(e)) => {
+                warn!("No answer to a request of connection {}: its header is unreadable: {e}", self.id());
+                return Ok(());
+            }
+            Err(Unreadable::Fatal(e)) => return Err(End::Refused(format!("request header: {e}"))),
+        };
+        if gone && !leaves_a_mark(header.key) {
+            return Ok(());
+        }
+        let (key, version) = (header.key, header.version);
+        let incoming = Incoming {
+            header,
+            body: frame,
+            peer: self.peer,
+            local: self.local,
+            listener: self.listener,
+        };
+        let reply = self.service.call(incoming).await;
+        match reply {
+            Reply::Nothing => Ok(()),
+            Reply::Silence => {
+                warn!(
+                    "No answer to a request of connection {}: api key {key}, version {version} is not understood",
+                    self.id()
+                );
+                Ok(())
+            }
+            Reply::Close(why) => Err(End::Refused(why)),
+            Reply::Frame(_) if gone => Ok(()),
+            Reply::Frame(response) => {
+                send(&mut self.stream, &response.parts).await?;
+                self.activity.touch(self.clock.now());
+                if response.close_after {
+                    return Err(End::Refused("the answer was the last one".to_owned()));
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Whether a request is worth handling although nobody will see the answer.
+fn leaves_a_mark(key: i16) -> bool {
+    matches!(
+        ApiKey::from_i16(key),
+        Some(ApiKey::Produce | ApiKey::OffsetCommit | ApiKey::LeaveGroup)
+    )
+}
+
+/// A header that could not be read, and what 0.9.0.1 does with such a client.
+#[derive(Debug)]
+enum Unreadable {
+    /// Keys 0-9 and no key: no answer, the connection stays.
+    Silent(crate::protocol::Error),
+    /// Keys 10-16: the connection is closed.
+    Fatal(crate::protocol::Error),
+}
+
+/// Takes the header off a frame.
+fn header(frame: &mut BytesMut) -> Result<RequestHeader, Unreadable> {
+    /// Key, version, correlation id and the client id's length.
+    const FIXED: usize = 10;
+    // Only the header is copied: the body stays the one owner of its bytes.
+    let id = frame.get(8..FIXED).map_or(0, |b| i16::from_be_bytes([b[0], b[1]]));
+    let most = FIXED + usize::try_from(id).unwrap_or(0);
+    let mut reader = Reader::new(Bytes::copy_from_slice(&frame[..most.min(frame.len())]));
+    match RequestHeader::decode(&mut reader) {
+        Ok(header) => {
+            frame.advance(reader.position());
+            Ok(header)
+        }
+        Err(e) => {
+            let key = frame.first_chunk::<2>().map(|b| i16::from_be_bytes(*b));
+            match key.and_then(ApiKey::from_i16) {
+                Some(key) if key >= ApiKey::GroupCoordinator => Err(Unreadable::Fatal(e)),
+                _ => Err(Unreadable::Silent(e)),
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The network with an echo behind it.
