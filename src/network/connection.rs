@@ -103,7 +103,10 @@ impl<S: Service> Connection<S> {
         match end {
             End::Eof | End::Stopped => debug!("Connection {id} ended: {end}"),
             End::Io(e) => debug!("Connection {id} disconnected: {e}"),
-            End::BadSize(e) => warn!("Unexpected error from {}; closing connection {id}: {e}", self.peer.ip()),
+            End::BadSize(e) => warn!(
+                "Unexpected error from {}; closing connection {id}: {e}",
+                self.peer.ip()
+            ),
             End::Refused(why) => info!("Closing socket connection {id}: {why}"),
         }
     }
@@ -193,7 +196,10 @@ impl<S: Service> Connection<S> {
         let header = match header(&mut frame) {
             Ok(header) => header,
             Err(Unreadable::Silent(e)) => {
-                warn!("No answer to a request of connection {}: its header is unreadable: {e}", self.id());
+                warn!(
+                    "No answer to a request of connection {}: its header is unreadable: {e}",
+                    self.id()
+                );
                 return Ok(());
             }
             Err(Unreadable::Fatal(e)) => return Err(End::Refused(format!("request header: {e}"))),
@@ -255,7 +261,9 @@ fn header(frame: &mut BytesMut) -> Result<RequestHeader, Unreadable> {
     /// Key, version, correlation id and the client id's length.
     const FIXED: usize = 10;
     // Only the header is copied: the body stays the one owner of its bytes.
-    let id = frame.get(8..FIXED).map_or(0, |b| i16::from_be_bytes([b[0], b[1]]));
+    let id = frame
+        .get(8..FIXED)
+        .map_or(0, |b| i16::from_be_bytes([b[0], b[1]]));
     let most = FIXED + usize::try_from(id).unwrap_or(0);
     let mut reader = Reader::new(Bytes::copy_from_slice(&frame[..most.min(frame.len())]));
     match RequestHeader::decode(&mut reader) {

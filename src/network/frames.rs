@@ -65,7 +65,10 @@ impl Frames {
         let size = i32::from_be_bytes(*head);
         match usize::try_from(size) {
             Ok(n) if n <= self.max => Ok(Some(n)),
-            Ok(_) => Err(BadSize { size, limit: self.max }),
+            Ok(_) => Err(BadSize {
+                size,
+                limit: self.max,
+            }),
             Err(_) => Err(BadSize { size, limit: 0 }),
         }
     }
@@ -79,7 +82,11 @@ impl Frames {
     pub(super) fn wanted(&self) -> usize {
         let size = self.claimed().ok().flatten().unwrap_or(0);
         let whole = 4 + size + if size > LARGE { AHEAD } else { 0 };
-        let room = if self.buffer.len() < STEP / 2 { STEP } else { 2 * self.buffer.len() };
+        let room = if self.buffer.len() < STEP / 2 {
+            STEP
+        } else {
+            2 * self.buffer.len()
+        };
         whole.min(room).max(FIRST)
     }
 
@@ -147,7 +154,22 @@ mod tests {
 
     #[test]
     fn frames_of_all_sizes_come_out_whole_and_in_order() {
-        let sizes = [0, 1, 3, 5000, 70_000, 16_500, 600_000, 2, 32 << 10, 40_000, 40_000, 0, 1_500_000, 9];
+        let sizes = [
+            0,
+            1,
+            3,
+            5000,
+            70_000,
+            16_500,
+            600_000,
+            2,
+            32 << 10,
+            40_000,
+            40_000,
+            0,
+            1_500_000,
+            9,
+        ];
         let bytes: Vec<u8> = sizes.iter().flat_map(|s| frame(*s)).collect();
         for piece in [1usize, 7, 4096, 100_000, usize::MAX] {
             let mut frames = Frames::new(2_000_000);
@@ -159,7 +181,10 @@ mod tests {
                 frames.trim(false);
             }
             assert_eq!(got.iter().map(Vec::len).collect::<Vec<_>>(), sizes);
-            assert!(got.iter().all(|f| f.iter().enumerate().all(|(i, b)| *b == i as u8)));
+            assert!(
+                got.iter()
+                    .all(|f| f.iter().enumerate().all(|(i, b)| *b == i as u8))
+            );
             assert!(!frames.is_partial());
         }
     }

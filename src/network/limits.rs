@@ -82,7 +82,9 @@ impl Limits {
         if held.overdraft.is_some() || units <= have {
             return;
         }
-        let Ok(more) = u32::try_from(units - have) else { return };
+        let Ok(more) = u32::try_from(units - have) else {
+            return;
+        };
         let taken = match self.memory.clone().try_acquire_many_owned(more) {
             Ok(taken) => taken,
             Err(_) => {
@@ -124,7 +126,11 @@ pub(super) struct Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let mut counts = self.limits.counts.lock().expect("a holder of the counts panicked");
+        let mut counts = self
+            .limits
+            .counts
+            .lock()
+            .expect("a holder of the counts panicked");
         if let Some(count) = counts.get_mut(&self.ip) {
             *count -= 1;
             if *count == 0 {

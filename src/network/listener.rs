@@ -11,10 +11,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, Id, JoinError, JoinHandle, JoinSet};
 
+use super::NetworkSettings;
 use super::connection::{Activity, Connection};
 use super::limits::Limits;
 use super::service::Service;
-use super::NetworkSettings;
 use crate::cluster::Endpoint;
 use crate::util::clock::{Clock, Mono};
 use crate::util::shutdown::Stop;
@@ -69,7 +69,12 @@ impl Listener {
     ///
     /// # Errors
     /// [`Error::Bind`], with Kafka's text.
-    pub fn bind(endpoint: &Endpoint, settings: NetworkSettings, limits: Arc<Limits>, clock: Clock) -> Result<Listener> {
+    pub fn bind(
+        endpoint: &Endpoint,
+        settings: NetworkSettings,
+        limits: Arc<Limits>,
+        clock: Clock,
+    ) -> Result<Listener> {
         let failed = |source| Error::Bind {
             host: endpoint.host.clone(),
             port: endpoint.port,
@@ -78,7 +83,11 @@ impl Listener {
         let socket = open(endpoint, &settings).map_err(failed)?;
         let socket = TcpListener::from_std(socket.into()).map_err(failed)?;
         let local = socket.local_addr().map_err(failed)?;
-        let shown = if local.ip().is_unspecified() { "0.0.0.0" } else { &endpoint.host };
+        let shown = if local.ip().is_unspecified() {
+            "0.0.0.0"
+        } else {
+            &endpoint.host
+        };
         info!("Awaiting socket connections on {shown}:{}.", local.port());
         Ok(Listener {
             endpoint: endpoint.clone(),
@@ -246,7 +255,10 @@ impl<S: Service> Serving<S> {
             Err(e) => {
                 let id = e.id();
                 if let (true, Some(open)) = (e.is_panic(), self.open.get(&id)) {
-                    error!("Closing connection from {}: its request could not be handled: {e}", open.peer);
+                    error!(
+                        "Closing connection from {}: its request could not be handled: {e}",
+                        open.peer
+                    );
                 }
                 id
             }
@@ -296,7 +308,10 @@ impl<S: Service> Serving<S> {
             () = clock.sleep(GRACE) => false,
         };
         if !timely {
-            debug!("Closing {} connections with a request in progress", self.tasks.len());
+            debug!(
+                "Closing {} connections with a request in progress",
+                self.tasks.len()
+            );
             self.tasks.shutdown().await;
         }
     }

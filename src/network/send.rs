@@ -26,7 +26,11 @@ pub(super) async fn send(stream: &mut TcpStream, parts: &[Part]) -> io::Result<(
                 rest = &rest[1..];
             }
             Part::Bytes(_) => {
-                let run = rest.iter().take_while(|p| matches!(p, Part::Bytes(_))).count().min(VECTORS);
+                let run = rest
+                    .iter()
+                    .take_while(|p| matches!(p, Part::Bytes(_)))
+                    .count()
+                    .min(VECTORS);
                 let more = rest.len() > run;
                 memory(stream, &rest[..run], more).await?;
                 rest = &rest[run..];
@@ -63,7 +67,14 @@ async fn write_vectored(stream: &mut TcpStream, slices: &[IoSlice<'_>], more: bo
     if !more || slices.len() != 1 {
         return stream.write_vectored(slices).await;
     }
-    nonblocking(stream, |s| Ok(rustix::net::send(s, &slices[0], SendFlags::MORE | SendFlags::NOSIGNAL)?)).await
+    nonblocking(stream, |s| {
+        Ok(rustix::net::send(
+            s,
+            &slices[0],
+            SendFlags::MORE | SendFlags::NOSIGNAL,
+        )?)
+    })
+    .await
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -73,7 +84,10 @@ async fn write_vectored(stream: &mut TcpStream, slices: &[IoSlice<'_>], _more: b
 
 /// Tries `work` whenever the socket takes more bytes, until it no longer would block.
 #[cfg(target_os = "linux")]
-async fn nonblocking(stream: &TcpStream, mut work: impl FnMut(&TcpStream) -> io::Result<usize>) -> io::Result<usize> {
+async fn nonblocking(
+    stream: &TcpStream,
+    mut work: impl FnMut(&TcpStream) -> io::Result<usize>,
+) -> io::Result<usize> {
     loop {
         stream.writable().await?;
         match stream.try_io(tokio::io::Interest::WRITABLE, || work(stream)) {
@@ -102,7 +116,12 @@ async fn file(stream: &mut TcpStream, slice: &FileSlice) -> io::Result<()> {
     let mut left = slice.len;
     while left > 0 {
         let n = nonblocking(stream, |s| {
-            Ok(rustix::fs::sendfile(s, &*slice.file, Some(&mut position), left.min(CHUNK))?)
+            Ok(rustix::fs::sendfile(
+                s,
+                &*slice.file,
+                Some(&mut position),
+                left.min(CHUNK),
+            )?)
         })
         .await?;
         if n == 0 {
