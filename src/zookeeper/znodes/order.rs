@@ -1,0 +1,117 @@
+//! The order in which Scala 2.11's maps give their entries, which Kafka's JSON in ZooKeeper shows.
+//!
+//! Three kinds meet there: immutable maps of up to four entries keep the order of insertion, larger
+//! ones walk a trie of mixed hash bits, and mutable maps walk their table from its last bucket to its
+//! first. Configurations come from a Java table instead. Knows nothing of JSON.
+
+/// Java's hash of a string: over its UTF-16 units, wrapping.
+pub(super) fn java_hash(s: &str) -> i32 {
+    s.encode_utf16()
+        .fold(0i32, |h, unit| h.wrapping_mul(31).wrapping_add(i32::from(unit)))
+}
+
+/// What the trie of an immutable map makes of a hash before it takes five bits at a time.
+fn trie_hash(hash: i32) -> u32 {
+    let mut h = hash as u32;
+    h = h.wrapping_add(!(h << 9));
+    h ^= h >> 14;
+    h = h.wrapping_add(h << 4);
+    h ^ (h >> 10)
+}
+
+/// Orders distinct keys as an immutable map does that they were put into in the order given.
+pub(super) fn immutable<T>(items: Vec<T>, hash: impl Fn(&T) -> i32) -> Vec<T> {
+    if items.len() <= 4 {
+        return items;
+    }
+    let mut items = items;
+    // A trie visits the lowest five bits first; reversing their groups makes that a number to sort by.
+    items.sort_by_key(|item| {
+        let h = trie_hash(hash(item));
+        (0..7).fold(0u64, |key, level| {
+            key << 5 | u64::from(h.checked_shr(level * 5).unwrap_or(0) & 31)
+        })
+    });
+    items
+}
+
+/// Orders distinct keys as a mutable map does that they were put into in the order given.
+pub(super) fn mutable<T>(items: Vec<T>, hash: impl Fn(&T) -> i32) -> Vec<T> {
+    let mut table: Vec<Vec<T>> = empty_table(16);
+    let mut count = 0;
+    for item in items {
+        let at = bucket(hash(&item), table.len());
+        // The newest entry of a bucket is its first.
+        table[at].insert(0, item);
+        count += 1;
+        if count > table.len() * 3 / 4 {
+            let mut larger = empty_table(table.len() * 2);
+            for chain in table.into_iter().rev() {
+                for item in chain {
+                    let at = bucket(hash(&item), larger.len());
+                    larger[at].insert(0, item);
+                }
+            }
+            table = larger;
+        }
+    }
+    table.into_iter().rev().flatten().collect()
+}
+
+/// Orders distinct keys as `java.util.Properties` does from Java 9 on: by bucket, of which there are
+/// 16 at first and twice as many each time they are three quarters full.
+pub(super) fn properties<T>(items: Vec<T>, hash: impl Fn(&T) -> i32) -> Vec<T> {
+    let mut size: usize = 16;
+    while items.len() >= size * 3 / 4 {
+        size *= 2;
+    }
+    let mut items = items;
+    items.sort_by_key(|item| {
+        let h = hash(item) as u32;
+        (h ^ h >> 16) as usize & (size - 1)
+    });
+    items
+}
+
+fn empty_table<T>(size: usize) -> Vec<Vec<T>> {
+    std::iter::repeat_with(Vec::new).take(size).collect()
+}
+
+/// The bucket of a hash in a table whose size is a power of two.
+fn bucket(hash: i32, size: usize) -> usize {
+    let ones = (size - 1) as u32;
+    let mixed = (hash as u32)
+        .wrapping_mul(0x9e37_75cd)
+        .swap_bytes()
+        .wrapping_mul(0x9e37_75cd)
+        .rotate_right(ones.count_ones());
+    (mixed >> ones.leading_zeros()) as usize & (size - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn string_hash_is_javas() {
+        assert_eq!(java_hash("[a,0]"), 86_974_003);
+        assert_eq!(java_hash("[b,0]"), 87_003_794);
+    }
+
+    #[test]
+    fn small_tables_of_integers_are_walked_as_scala_walks_them() {
+        let walk = |n: i32| mutable((0..n).collect(), |i| *i);
+        assert_eq!(walk(2), [1, 0]);
+        assert_eq!(walk(3), [2, 1, 0]);
+        assert_eq!(walk(4), [2, 1, 3, 0]);
+    }
+
+    #[test]
+    fn larger_immutable_maps_of_strings_are_walked_by_hash() {
+        let walk = |n: i32| -> Vec<String> {
+            immutable((0..n).map(|i| i.to_string()).collect(), |s: &String| java_hash(s))
+        };
+        assert_eq!(walk(5), ["4", "1", "0", "2", "3"]);
+        assert_eq!(walk(8), ["4", "5", "6", "1", "0", "2", "7", "3"]);
+    }
+}
