@@ -11,3 +11,4 @@ pub mod security;
 pub mod server;
 pub mod tools;
 pub mod util;
+pub mod zookeeper;

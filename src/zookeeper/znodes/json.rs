@@ -63,14 +63,6 @@ impl Json {
         }
     }
 
-    /// The member `key`, a number or absent.
-    pub(super) fn optional_int(&self, key: &'static str) -> Result<Option<i32>> {
-        match self.get(key) {
-            Some(_) => self.int(key).map(Some),
-            None => Ok(None),
-        }
-    }
-
     /// The member `key`, a string.
     pub(super) fn text(&self, key: &'static str) -> Result<&str> {
         match self.need(key)? {
