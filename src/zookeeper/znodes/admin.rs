@@ -41,9 +41,7 @@ pub fn decode_reassignment(data: &[u8]) -> Result<Reassignment> {
 }
 
 /// The data of `/admin/preferred_replica_election`, partitions in the order given.
-pub fn encode_preferred_election<'a>(
-    partitions: impl IntoIterator<Item = &'a TopicPartition>,
-) -> String {
+pub fn encode_preferred_election<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> String {
     with_partitions(partition_list(partitions))
 }
 
@@ -64,9 +62,7 @@ pub(super) fn with_partitions(partitions: String) -> String {
     json::object([("version", "1".to_owned()), ("partitions", partitions)])
 }
 
-pub(super) fn partition_list<'a>(
-    partitions: impl IntoIterator<Item = &'a TopicPartition>,
-) -> String {
+pub(super) fn partition_list<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> String {
     json::array(partitions.into_iter().map(|tp| {
         json::object([
             ("topic", json::text(&tp.topic)),

@@ -29,10 +29,7 @@ impl Registration {
                 "endpoints",
                 json::array(endpoints.map(|e| json::text(&e.to_string()))),
             ),
-            (
-                "host",
-                plain.map_or("null".to_owned(), |e| json::text(&e.host)),
-            ),
+            ("host", plain.map_or("null".to_owned(), |e| json::text(&e.host))),
             ("version", "2".to_owned()),
             ("port", plain.map_or(-1, |e| e.port).to_string()),
         ])

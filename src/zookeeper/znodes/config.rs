@@ -20,10 +20,7 @@ pub fn encode(settings: &BTreeMap<String, String>) -> String {
     let settings = in_java_order(settings).into_iter();
     json::object([
         ("version", "1".to_owned()),
-        (
-            "config",
-            json::object(settings.map(|(k, v)| (k, json::text(v)))),
-        ),
+        ("config", json::object(settings.map(|(k, v)| (k, json::text(v))))),
     ])
 }
 
@@ -85,8 +82,7 @@ impl Change {
         if version != 1 {
             return Err(Error::Version(version));
         }
-        let entity =
-            EntityType::parse(root.text("entity_type")?).ok_or(Error::Kind("entity_type"))?;
+        let entity = EntityType::parse(root.text("entity_type")?).ok_or(Error::Kind("entity_type"))?;
         Ok(Some(Change {
             entity,
             name: root.text("entity_name")?.to_owned(),

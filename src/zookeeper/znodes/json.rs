@@ -244,9 +244,7 @@ impl Parser<'_> {
     /// The four hexadecimal digits after the `u` at the cursor.
     fn hex(&self) -> Option<u32> {
         let digits = self.chars.get(self.at + 1..self.at + 5)?;
-        digits
-            .iter()
-            .try_fold(0, |n, c| Some(n * 16 + c.to_digit(16)?))
+        digits.iter().try_fold(0, |n, c| Some(n * 16 + c.to_digit(16)?))
     }
 
     fn number(&mut self) -> Result<Json> {
@@ -321,7 +319,10 @@ mod tests {
 
     #[test]
     fn numbers_are_signed_32_bit_or_an_error_of_their_own() {
-        assert_eq!(parse("[-1, 0,2147483647]").unwrap().ints("").unwrap(), [-1, 0, i32::MAX]);
+        assert_eq!(
+            parse("[-1, 0,2147483647]").unwrap().ints("").unwrap(),
+            [-1, 0, i32::MAX]
+        );
         for n in ["[1.0]", "[1e3]", "[1455200000000]"] {
             let Err(Error::Number(input)) = parse(n) else {
                 panic!("{n} was taken for a number");
@@ -348,7 +349,9 @@ mod tests {
     #[test]
     fn what_is_no_object_or_array_is_a_syntax_error() {
         let deep = "[".repeat(100_000);
-        for bad in ["", "1", "\"a\"", "{", "{\"a\"}", "{a:1}", "[1,]", "[01]", "[-]", "{} x", "[nul]", &deep] {
+        for bad in [
+            "", "1", "\"a\"", "{", "{\"a\"}", "{a:1}", "[1,]", "[01]", "[-]", "{} x", "[nul]", &deep,
+        ] {
             assert!(matches!(parse(bad), Err(Error::Syntax { .. })), "{bad:.20}");
         }
     }

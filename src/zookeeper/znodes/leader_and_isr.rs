@@ -1,8 +1,8 @@
 //! `/brokers/topics/T/partitions/P/state`: who leads a partition and who is in sync
 //! (ReplicationUtils.parseLeaderAndIsr, ZkUtils.leaderAndIsrZkData).
 
-use super::json::{self, Json};
 use super::Result;
+use super::json::{self, Json};
 use crate::cluster::{BrokerId, ControllerEpoch, LeaderAndIsr, LeaderEpoch};
 
 /// The node's data. The version for conditional writes is the node's own and not in it.

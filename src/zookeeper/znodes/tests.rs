@@ -30,8 +30,12 @@ fn broker_registrations_of_version_1_have_one_plain_endpoint() {
     assert_eq!(registration.broker.endpoints[0].to_string(), "PLAINTEXT://a:1");
     let old = r#"{"host":"a","version":0,"port":1}"#;
     assert_eq!(
-        broker::Registration::decode(BrokerId(0), old.as_bytes()).unwrap_err().to_string(),
-        format!("Failed to parse the broker info from zookeeper: Unsupported version of broker registration: {old}")
+        broker::Registration::decode(BrokerId(0), old.as_bytes())
+            .unwrap_err()
+            .to_string(),
+        format!(
+            "Failed to parse the broker info from zookeeper: Unsupported version of broker registration: {old}"
+        )
     );
 }
 
@@ -65,9 +69,7 @@ fn the_controller_is_an_object_or_a_bare_number() {
 
 /// The order of partitions in the data of a node.
 fn order(json: &str) -> Vec<i32> {
-    json.split('"')
-        .filter_map(|part| part.parse().ok())
-        .collect()
+    json.split('"').filter_map(|part| part.parse().ok()).collect()
 }
 
 fn assignment(partitions: i32) -> topic::Assignment {
@@ -132,7 +134,11 @@ fn wishes_of_operators_name_partitions() {
     let wish = BTreeMap::from([(tp.clone(), ids(&[1, 2]))]);
     assert_eq!(admin::encode_reassignment(&wish), json);
     assert_eq!(admin::decode_reassignment(json.as_bytes()), Ok(wish));
-    assert!(admin::decode_reassignment(br#"{"version":1}"#).unwrap().is_empty());
+    assert!(
+        admin::decode_reassignment(br#"{"version":1}"#)
+            .unwrap()
+            .is_empty()
+    );
 
     let json = r#"{"version":1,"partitions":[{"topic":"t","partition":0}]}"#;
     assert_eq!(admin::encode_preferred_election([&tp]), json);
@@ -159,7 +165,10 @@ fn expressions_of_members_are_escaped_and_topics_are_not() {
     );
     assert_eq!(consumer::Registration::decode(json.as_bytes()), Ok(listed));
     let unknown = br#"{"version":1,"subscription":{"t":2},"pattern":"x"}"#;
-    assert_eq!(consumer::Registration::decode(unknown).unwrap().pattern, consumer::Pattern::Static);
+    assert_eq!(
+        consumer::Registration::decode(unknown).unwrap().pattern,
+        consumer::Pattern::Static
+    );
     assert!(consumer::Registration::decode(br#"{"version":1,"pattern":"static"}"#).is_err());
     assert_eq!(consumer::decode_offset(b"-1"), Ok(-1));
 }
