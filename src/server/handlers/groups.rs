@@ -7,13 +7,14 @@
 use crate::protocol::ErrorCode;
 use crate::protocol::groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, ErrorOnlyResponse,
-    GroupCoordinatorResponse, JoinGroupRequest, JoinGroupResponse, ListGroupsResponse, SyncGroupResponse,
+    GroupCoordinatorRequest, GroupCoordinatorResponse, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
+    LeaveGroupRequest, ListGroupsRequest, ListGroupsResponse, SyncGroupRequest, SyncGroupResponse,
 };
 
 const NO_COORDINATOR: i16 = ErrorCode::GROUP_COORDINATOR_NOT_AVAILABLE.0;
 
 /// Who coordinates a group: nobody.
-pub(super) fn group_coordinator() -> GroupCoordinatorResponse {
+pub(super) fn group_coordinator(_: GroupCoordinatorRequest) -> GroupCoordinatorResponse {
     GroupCoordinatorResponse {
         error: NO_COORDINATOR,
         node_id: -1,
@@ -35,15 +36,22 @@ pub(super) fn join_group(request: JoinGroupRequest) -> JoinGroupResponse {
 }
 
 /// Nobody has a share.
-pub(super) fn sync_group() -> SyncGroupResponse {
+pub(super) fn sync_group(_: SyncGroupRequest) -> SyncGroupResponse {
     SyncGroupResponse {
         error: NO_COORDINATOR,
         assignment: bytes::Bytes::new(),
     }
 }
 
-/// The answer to a heartbeat and to a member that leaves.
-pub(super) fn not_here() -> ErrorOnlyResponse {
+/// Nobody's life is watched.
+pub(super) fn heartbeat(_: HeartbeatRequest) -> ErrorOnlyResponse {
+    ErrorOnlyResponse {
+        error: NO_COORDINATOR,
+    }
+}
+
+/// Nobody was in.
+pub(super) fn leave_group(_: LeaveGroupRequest) -> ErrorOnlyResponse {
     ErrorOnlyResponse {
         error: NO_COORDINATOR,
     }
@@ -65,7 +73,7 @@ pub(super) fn describe_groups(request: DescribeGroupsRequest) -> DescribeGroupsR
 }
 
 /// None.
-pub(super) fn list_groups() -> ListGroupsResponse {
+pub(super) fn list_groups(_: ListGroupsRequest) -> ListGroupsResponse {
     ListGroupsResponse {
         error: ErrorCode::NONE.0,
         groups: Vec::new(),

@@ -1,5 +1,119 @@
-//! From a request to its answer: `mod.rs` is the match and nothing else, each request has one free
+//! From a request to its answer: this file is the match and nothing else, each request has one free
 //! function in the file of its kind.
+//!
+//! [`versions`] says which layout is meant; then [`groups`].
 
 mod groups;
 mod versions;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::services::Services;
+use crate::cluster::SecurityProtocol;
+use crate::metrics::{Meter, Name};
+use crate::network::{Incoming, Reply, Response, Service};
+use crate::protocol::{self, ApiKey, Body};
+use crate::security::Principal;
+use crate::util::codec::Reader;
+
+/// Who asks, and what the answer must carry.
+#[derive(Debug)]
+pub(super) struct Caller {
+    /// Comes back in the answer.
+    pub(super) correlation_id: i32,
+    /// As the client calls itself; empty when it does not.
+    pub(super) client_id: String,
+    /// Where it comes from.
+    pub(super) peer: SocketAddr,
+    /// The protocol of the listener that it came in on.
+    pub(super) listener: SecurityProtocol,
+    /// Who it is.
+    pub(super) principal: Principal,
+}
+
+/// The broker as its listeners see it.
+#[derive(Debug)]
+pub(super) struct Dispatch {
+    services: Arc<Services>,
+    /// `RequestsPerSec` by key.
+    requests: [Arc<Meter>; ApiKey::ALL.len()],
+}
+
+impl Dispatch {
+    /// Answers with these services.
+    pub(super) fn new(services: Arc<Services>) -> Dispatch {
+        let meter = |key: ApiKey| {
+            let tags = [("request", key.name())];
+            services.metrics.meter(Name::new(
+                "kafka.network",
+                "RequestMetrics",
+                "RequestsPerSec",
+                &tags,
+            ))
+        };
+        let requests = ApiKey::ALL.map(meter);
+        Dispatch { services, requests }
+    }
+}
+
+impl Service for Dispatch {
+    async fn call(&self, request: Incoming) -> Reply {
+        let header = request.header;
+        // Unknown requests get silence and the connection stays, as clients of 0.9.0.1 expect.
+        let Some(key) = ApiKey::from_i16(header.key) else {
+            return Reply::Silence;
+        };
+        let Some(version) = versions::layout(key, header.version) else {
+            return Reply::Silence;
+        };
+        self.requests[key as usize].mark(self.services.clock.now(), 1);
+        let who = Caller {
+            correlation_id: header.correlation_id,
+            client_id: header.client_id.unwrap_or_default(),
+            peer: request.peer,
+            listener: request.listener,
+            principal: Principal::anonymous(),
+        };
+        let answered = answer(&self.services, &who, key, version, request.body).await;
+        answered.unwrap_or_else(|e| {
+            Reply::Close(format!(
+                "unreadable {} request, version {}: {e}",
+                key.name(),
+                header.version
+            ))
+        })
+    }
+}
+
+async fn answer(
+    s: &Services,
+    who: &Caller,
+    key: ApiKey,
+    version: i16,
+    body: BytesMut,
+) -> protocol::Result<Reply> {
+    /// Reads the body, then frames what the expression makes of it.
+    macro_rules! answered {
+        ($request:ident => $answer:expr) => {{
+            let $request = Body::decode(&mut Reader::new(body.freeze()), version)?;
+            framed(who, version, &$answer)
+        }};
+    }
+    Ok(match key {
+        ApiKey::GroupCoordinator => answered!(r => groups::group_coordinator(r)),
+        ApiKey::JoinGroup => answered!(r => groups::join_group(r)),
+        ApiKey::Heartbeat => answered!(r => groups::heartbeat(r)),
+        ApiKey::LeaveGroup => answered!(r => groups::leave_group(r)),
+        ApiKey::SyncGroup => answered!(r => groups::sync_group(r)),
+        ApiKey::DescribeGroups => answered!(r => groups::describe_groups(r)),
+        ApiKey::ListGroups => answered!(r => groups::list_groups(r)),
+        _ => Reply::Silence,
+    })
+}
+
+fn framed(who: &Caller, version: i16, body: &impl Body) -> Reply {
+    Reply::Frame(Response::new(who.correlation_id, |out| body.encode(out, version)))
+}
