@@ -1,0 +1,6 @@
+//! All tests that need sockets, processes or peers, in one binary.
+
+#![allow(unreachable_pub)] // One binary: everything is its own.
+
+#[macro_use]
+mod support;
