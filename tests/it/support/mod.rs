@@ -5,15 +5,16 @@
 
 pub mod genuine;
 pub mod install;
+pub mod ours;
 pub mod program;
 pub mod python;
+pub mod wire;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use genuine::reference;
-pub use program::Program;
 
 /// Polls until `condition` holds; fails the test with `what` after `limit`.
 #[track_caller]
