@@ -44,7 +44,10 @@ pub fn command(arguments: &[&str]) -> Command {
     command.args(arguments).env("KAFKA_HEAP_OPTS", "-Xmx256M");
     if !arguments.first().is_some_and(|a| a.ends_with("server-start")) {
         let log4j = super::root().join("tests/reference/tools-log4j.properties");
-        command.env("KAFKA_LOG4J_OPTS", format!("-Dlog4j.configuration=file:{}", log4j.display()));
+        command.env(
+            "KAFKA_LOG4J_OPTS",
+            format!("-Dlog4j.configuration=file:{}", log4j.display()),
+        );
     }
     command
 }
