@@ -1,0 +1,3 @@
+//! The old consumer.
+pub mod assignor;
+pub mod filter;

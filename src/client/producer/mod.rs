@@ -1,0 +1,549 @@
+//! Sending records: batched per partition, in order, with bounded memory.
+//!
+//! [`Producer::send`] picks the partition ([`partitioner`]) and puts the record into a batch
+//! (`accumulator`, a core without clock and socket). One task (`sender`) drains batches into one
+//! `lane` per broker and settles them by the answers; another keeps the metadata fresh.
+//!
+//! With acks=0 nobody answers, so the first batches of a partition on a connection ask for an answer
+//! all the same, and a connection is closed only after the broker has confirmed that it read all.
+
+mod accumulator;
+mod lane;
+pub mod partitioner;
+mod sender;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use self::accumulator::{Accumulator, Rules};
+use self::partitioner::{Partitions, RoundRobin, Sticky};
+use self::sender::Sender;
+use super::broker_client::BrokerClient;
+use super::connection::{self, ConnectionSettings};
+use super::metadata::{HostPort, Metadata, Topic};
+use crate::cluster::TopicPartition;
+use crate::message::Codec;
+use crate::message::builder::entry_size;
+use crate::protocol::ErrorCode;
+use crate::util::clock::{Clock, Mono};
+use crate::util::shutdown::Shutdown;
+
+/// Why a record was not delivered, or may not have been.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The producer is closed or closing.
+    #[error("Cannot send after the producer is closed.")]
+    Closed,
+    /// The producer was closed before the record could be sent.
+    #[error("Producer is closed forcefully.")]
+    Forced,
+    /// The topic's partitions were not learnt in time.
+    #[error("Failed to update metadata after {} ms.", waited.as_millis())]
+    Metadata {
+        /// `max.block.ms`
+        waited: Duration,
+    },
+    /// The buffer stayed full for too long.
+    #[error("Failed to allocate memory within the configured max blocking time")]
+    Memory,
+    /// The record alone passes a limit.
+    #[error(
+        "The message is {size} bytes when serialized which is larger than the {what} you have configured with the {key} configuration."
+    )]
+    TooLarge {
+        /// Bytes of the record in a message set.
+        size: usize,
+        /// What it passes.
+        what: &'static str,
+        /// The limit's name.
+        key: &'static str,
+    },
+    /// The partition asked for does not exist.
+    #[error("Invalid partition given with record: {partition} is not in the range [0...{count}].")]
+    NoSuchPartition {
+        /// As asked for.
+        partition: i32,
+        /// How many there are.
+        count: i32,
+    },
+    /// The record waited for its leader longer than the request timeout.
+    #[error("Batch Expired")]
+    Expired,
+    /// The broker refused it, for good or once too often.
+    #[error("{}", .0.message())]
+    Broker(ErrorCode),
+    /// The request's fate is unknown, or it was not sent.
+    #[error(transparent)]
+    Connection(#[from] connection::Error),
+}
+
+/// How records are spread over partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partitioning {
+    /// As the new producer: murmur2 of the key, else in turn.
+    RoundRobin,
+    /// As the old producer: Java's hash of the key, else one partition until the next refresh.
+    Sticky,
+}
+
+/// What a producer may be told. The default is that of 0.9's new producer.
+#[derive(Clone, Debug)]
+pub struct ProducerSettings {
+    /// `bootstrap.servers`
+    pub bootstrap: Vec<HostPort>,
+    /// `client.id`
+    pub client_id: String,
+    /// `acks`: 0 none, 1 the leader's, -1 all in-sync replicas'.
+    pub acks: i16,
+    /// `retries`
+    pub retries: u32,
+    /// `batch.size` in bytes.
+    pub batch_size: usize,
+    /// At most so many records in a batch, whatever their size; the old producer's `batch.num.messages`.
+    pub batch_messages: Option<usize>,
+    /// `linger.ms`
+    pub linger: Duration,
+    /// `buffer.memory` in bytes.
+    pub buffer_memory: usize,
+    /// `compression.type`
+    pub codec: Codec,
+    /// `max.request.size` in bytes.
+    pub max_request_size: usize,
+    /// `max.block.ms`
+    pub max_block: Duration,
+    /// `request.timeout.ms`
+    pub request_timeout: Duration,
+    /// `max.in.flight.requests.per.connection`, at least 1. With 1, retries keep the order.
+    pub max_in_flight: usize,
+    /// `metadata.max.age.ms`
+    pub metadata_max_age: Duration,
+    /// `retry.backoff.ms`
+    pub retry_backoff: Duration,
+    /// `reconnect.backoff.ms`
+    pub reconnect_backoff: Duration,
+    /// `connections.max.idle.ms`
+    pub connections_max_idle: Duration,
+    /// `send.buffer.bytes`
+    pub send_buffer_bytes: Option<u32>,
+    /// `receive.buffer.bytes`
+    pub receive_buffer_bytes: Option<u32>,
+    /// The rule for partitions.
+    pub partitioning: Partitioning,
+    /// Where time comes from.
+    pub clock: Clock,
+}
+
+impl Default for ProducerSettings {
+    fn default() -> Self {
+        ProducerSettings {
+            bootstrap: Vec::new(),
+            client_id: String::new(),
+            acks: 1,
+            retries: 0,
+            batch_size: 16384,
+            batch_messages: None,
+            linger: Duration::ZERO,
+            buffer_memory: 32 << 20,
+            codec: Codec::None,
+            max_request_size: 1 << 20,
+            max_block: Duration::from_secs(60),
+            request_timeout: Duration::from_secs(30),
+            max_in_flight: 5,
+            metadata_max_age: Duration::from_secs(300),
+            retry_backoff: Duration::from_millis(100),
+            reconnect_backoff: Duration::from_millis(50),
+            connections_max_idle: Duration::from_secs(540),
+            send_buffer_bytes: Some(131_072),
+            receive_buffer_bytes: Some(32768),
+            partitioning: Partitioning::RoundRobin,
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// What is to be sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The topic.
+    pub topic: String,
+    /// The partition, or `None` to let the producer choose.
+    pub partition: Option<i32>,
+    /// `None` for null.
+    pub key: Option<Bytes>,
+    /// `None` for null.
+    pub value: Option<Bytes>,
+}
+
+/// Where a record went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// Its partition.
+    pub partition: TopicPartition,
+    /// Its offset; -1 with acks=0.
+    pub offset: i64,
+}
+
+/// Told once what became of a record.
+pub type Callback = Box<dyn FnOnce(Result<Ack, Error>) + Send>;
+
+/// A record's end, which may come later.
+#[derive(Debug)]
+pub struct Delivery(oneshot::Receiver<Result<Ack, Error>>);
+
+impl Future for Delivery {
+    type Output = Result<Ack, Error>;
+
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
+        std::pin::Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|r| r.unwrap_or(Err(Error::Closed)))
+    }
+}
+
+/// Who is told of a record's end.
+enum Delivered {
+    Future(oneshot::Sender<Result<Ack, Error>>),
+    Callback(Callback),
+}
+
+impl Delivered {
+    fn settle(self, result: Result<Ack, Error>) {
+        match self {
+            Delivered::Future(f) => {
+                let _ = f.send(result);
+            }
+            Delivered::Callback(f) => f(result),
+        }
+    }
+}
+
+impl std::fmt::Debug for Delivered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Delivered::Future(_) => "Future",
+            Delivered::Callback(_) => "Callback",
+        })
+    }
+}
+
+/// What callers and the producer's tasks have in common.
+#[derive(Debug)]
+struct Shared {
+    settings: ProducerSettings,
+    accumulator: Mutex<Accumulator>,
+    partitioner: Mutex<Partitioner>,
+    /// Bytes that may still be buffered.
+    memory: Semaphore,
+    waiting_for_memory: AtomicUsize,
+    topics: Mutex<BTreeSet<String>>,
+    metadata: watch::Sender<Arc<Metadata>>,
+    want_metadata: Notify,
+    /// Wakes the sender.
+    wake: Notify,
+    /// The first unsettled batch; the greatest number when there is none.
+    settled: watch::Sender<u64>,
+    closed: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Partitioner {
+    RoundRobin(RoundRobin),
+    Sticky(Sticky),
+}
+
+impl Shared {
+    fn accumulator(&self) -> MutexGuard<'_, Accumulator> {
+        self.accumulator
+            .lock()
+            .expect("no code panics while holding this lock")
+    }
+
+    fn topics(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.topics
+            .lock()
+            .expect("no code panics while holding this lock")
+    }
+
+    fn partitioner(&self) -> MutexGuard<'_, Partitioner> {
+        self.partitioner
+            .lock()
+            .expect("no code panics while holding this lock")
+    }
+
+    fn forget_partitions(&self) {
+        if let Partitioner::Sticky(p) = &mut *self.partitioner() {
+            p.forget();
+        }
+    }
+}
+
+/// A producer; share it by reference or `Arc`. Dropping it cuts off what is not delivered,
+/// [`Producer::close`] delivers it.
+#[derive(Debug)]
+pub struct Producer {
+    shared: Arc<Shared>,
+    stop: Shutdown,
+    tasks: Mutex<Option<Tasks>>,
+}
+
+#[derive(Debug)]
+struct Tasks {
+    sender: JoinHandle<()>,
+    refresher: JoinHandle<()>,
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.sender.abort();
+        self.refresher.abort();
+    }
+}
+
+impl Producer {
+    /// Starts the producer's tasks; connects only when there is something to send. Must be called
+    /// within a tokio runtime.
+    pub fn start(settings: ProducerSettings) -> Producer {
+        let connections = ConnectionSettings {
+            client_id: settings.client_id.clone(),
+            request_timeout: settings.request_timeout,
+            connect_timeout: settings.request_timeout,
+            send_buffer_bytes: settings.send_buffer_bytes,
+            receive_buffer_bytes: settings.receive_buffer_bytes,
+            clock: settings.clock.clone(),
+            ..ConnectionSettings::default()
+        };
+        let client = Arc::new(BrokerClient::new(
+            settings.bootstrap.clone(),
+            connections,
+            settings.reconnect_backoff,
+        ));
+        let rules = Rules {
+            codec: settings.codec,
+            batch_size: settings.batch_size,
+            batch_messages: settings.batch_messages,
+            linger: settings.linger,
+            retry_backoff: settings.retry_backoff,
+            request_timeout: settings.request_timeout,
+            keep_order: settings.max_in_flight == 1,
+        };
+        let shared = Arc::new(Shared {
+            accumulator: Mutex::new(Accumulator::new(rules)),
+            partitioner: Mutex::new(match settings.partitioning {
+                Partitioning::RoundRobin => Partitioner::RoundRobin(RoundRobin::default()),
+                Partitioning::Sticky => Partitioner::Sticky(Sticky::default()),
+            }),
+            memory: Semaphore::new(settings.buffer_memory.min(Semaphore::MAX_PERMITS)),
+            waiting_for_memory: AtomicUsize::new(0),
+            topics: Mutex::default(),
+            metadata: watch::channel(Arc::default()).0,
+            want_metadata: Notify::new(),
+            wake: Notify::new(),
+            settled: watch::channel(u64::MAX).0,
+            closed: AtomicBool::new(false),
+            settings,
+        });
+        let stop = Shutdown::new();
+        let sender = Sender::new(shared.clone(), client.clone());
+        let tasks = Tasks {
+            sender: tokio::spawn(sender.run(stop.stop())),
+            refresher: tokio::spawn(sender::refresh_metadata(shared.clone(), client, stop.stop())),
+        };
+        Producer {
+            shared,
+            stop,
+            tasks: Mutex::new(Some(tasks)),
+        }
+    }
+
+    /// Puts the record into a batch, waiting at most `max.block.ms` for the topic's metadata and for
+    /// memory, and returns a future of its delivery, which need not be polled.
+    ///
+    /// Records of one partition are sent in the order of their sends.
+    pub async fn send(&self, record: Record) -> Result<Delivery, Error> {
+        let (sender, receiver) = oneshot::channel();
+        self.enqueue(record, Delivered::Future(sender)).await?;
+        Ok(Delivery(receiver))
+    }
+
+    /// As [`Producer::send`]; `callback` is told the end on the producer's own task and must be short.
+    pub async fn send_then(&self, record: Record, callback: Callback) -> Result<(), Error> {
+        self.enqueue(record, Delivered::Callback(callback)).await
+    }
+
+    async fn enqueue(&self, record: Record, delivered: Delivered) -> Result<(), Error> {
+        let shared = &self.shared;
+        let settings = &shared.settings;
+        let deadline = settings.clock.now() + settings.max_block;
+        let size = entry_size(record.key.as_deref(), record.value.as_deref());
+        let partition = self.partition_of(&record, deadline).await?;
+        if size > settings.max_request_size {
+            return Err(Error::TooLarge {
+                size,
+                what: "maximum request size",
+                key: "max.request.size",
+            });
+        }
+        if size > settings.buffer_memory {
+            return Err(Error::TooLarge {
+                size,
+                what: "total memory buffer",
+                key: "buffer.memory",
+            });
+        }
+        self.take_memory(size, deadline).await?;
+        let appended = {
+            let mut accumulator = shared.accumulator();
+            // Under the lock, so that nothing is appended once close has looked.
+            if shared.closed.load(Ordering::Relaxed) {
+                drop(accumulator);
+                shared.memory.add_permits(size);
+                return Err(Error::Closed);
+            }
+            let appended = accumulator.append(
+                settings.clock.now(),
+                TopicPartition::new(record.topic, partition),
+                record.key.as_deref(),
+                record.value.as_deref(),
+                size,
+                delivered,
+            );
+            shared
+                .settled
+                .send_replace(accumulator.first_unsettled().unwrap_or(u64::MAX));
+            appended
+        };
+        if appended.wake {
+            shared.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    async fn partition_of(&self, record: &Record, deadline: Mono) -> Result<i32, Error> {
+        let shared = &self.shared;
+        let mut changed = shared.metadata.subscribe();
+        loop {
+            if shared.closed.load(Ordering::Relaxed) {
+                return Err(Error::Closed);
+            }
+            let metadata = changed.borrow_and_update().clone();
+            if let Some(topic) = metadata.topics.get(&record.topic) {
+                if let Some(partition) = self.choose(record, topic)? {
+                    return Ok(partition);
+                }
+                if let ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::INVALID_TOPIC_EXCEPTION = topic.error {
+                    return Err(Error::Broker(topic.error));
+                }
+            }
+            shared.topics().insert(record.topic.clone());
+            shared.want_metadata.notify_one();
+            tokio::select! {
+                _ = changed.changed() => {}
+                () = shared.settings.clock.sleep_until(deadline) => {
+                    return Err(Error::Metadata { waited: shared.settings.max_block });
+                }
+            }
+        }
+    }
+
+    /// The record's partition, or `None` while that cannot be told.
+    fn choose(&self, record: &Record, topic: &Topic) -> Result<Option<i32>, Error> {
+        let count = topic.count();
+        if count == 0 {
+            return Ok(None);
+        }
+        if let Some(partition) = record.partition {
+            if !(0..count).contains(&partition) {
+                return Err(Error::NoSuchPartition { partition, count });
+            }
+            return Ok(Some(partition));
+        }
+        let partitions = Partitions {
+            count,
+            available: &topic.available,
+        };
+        Ok(match &mut *self.shared.partitioner() {
+            Partitioner::RoundRobin(p) => Some(p.choose(record.key.as_deref(), partitions)),
+            Partitioner::Sticky(p) => p.choose(&record.topic, record.key.as_deref(), partitions),
+        })
+    }
+
+    async fn take_memory(&self, size: usize, deadline: Mono) -> Result<(), Error> {
+        let shared = &self.shared;
+        let n = u32::try_from(size).unwrap_or(u32::MAX);
+        if let Ok(permit) = shared.memory.try_acquire_many(n) {
+            permit.forget();
+            return Ok(());
+        }
+        shared.waiting_for_memory.fetch_add(1, Ordering::Relaxed);
+        shared.accumulator().set_exhausted(true);
+        shared.wake.notify_one();
+        let taken = tokio::select! {
+            permit = shared.memory.acquire_many(n) => match permit {
+                Ok(permit) => { permit.forget(); Ok(()) }
+                Err(_) => Err(Error::Closed),
+            },
+            () = shared.settings.clock.sleep_until(deadline) => Err(Error::Memory),
+        };
+        if shared.waiting_for_memory.fetch_sub(1, Ordering::Relaxed) == 1 {
+            shared.accumulator().set_exhausted(false);
+        }
+        taken
+    }
+
+    /// Sends everything appended before without lingering, and returns when all of it is settled:
+    /// delivered or failed.
+    pub async fn flush(&self) {
+        let last = self.shared.accumulator().flush();
+        self.shared.wake.notify_one();
+        if let Some(last) = last {
+            let mut settled = self.shared.settled.subscribe();
+            let _ = settled.wait_for(|first| *first > last).await;
+        }
+    }
+
+    /// Takes no more records, delivers those there are and ends the producer's tasks. What is not
+    /// settled after `timeout` (`None` waits as long as it takes) fails with [`Error::Forced`].
+    pub async fn close(&self, timeout: Option<Duration>) {
+        let shared = &self.shared;
+        let clock = &shared.settings.clock;
+        let deadline = timeout.map(|t| clock.now() + t);
+        shared.closed.store(true, Ordering::Relaxed);
+        shared.memory.close();
+        shared.accumulator().close();
+        shared.wake.notify_one();
+        let mut settled = shared.settled.subscribe();
+        tokio::select! {
+            _ = settled.wait_for(|first| *first == u64::MAX) => {}
+            () = clock.sleep_until_some(deadline) => {
+                let abandoned = shared.accumulator().abandon();
+                for batch in abandoned {
+                    shared.settle(batch, |_| Err(Error::Forced));
+                }
+            }
+        }
+        self.stop.ask();
+        let tasks = self
+            .tasks
+            .lock()
+            .expect("no code panics while holding this lock")
+            .take();
+        let Some(mut tasks) = tasks else { return };
+        tokio::select! {
+            _ = async { (&mut tasks.sender).await.is_ok() && (&mut tasks.refresher).await.is_ok() } => {}
+            // What is in flight is cut off when the tasks are dropped.
+            () = clock.sleep_until_some(deadline) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
