@@ -170,14 +170,12 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_kafkas_clients_read_them() {
-        let at = |h: &str, port| {
-            Ok(HostPort {
-                host: h.into(),
-                port,
-            })
-        };
+        let at = |h: &str, port| Ok(HostPort { host: h.into(), port });
         assert_eq!(HostPort::parse("127.0.0.1:8000"), at("127.0.0.1", 8000));
-        assert_eq!(HostPort::parse("PLAINTEXT://mydomain.com:80"), at("mydomain.com", 80));
+        assert_eq!(
+            HostPort::parse("PLAINTEXT://mydomain.com:80"),
+            at("mydomain.com", 80)
+        );
         assert_eq!(HostPort::parse("[::1]:1234"), at("::1", 1234));
         for bad in ["host", "host:", ":9092", "host:x", "host:70000", ""] {
             assert!(HostPort::parse(bad).is_err(), "{bad}");

@@ -82,7 +82,9 @@ fn round_robin(group: &Group) -> Result<BTreeMap<TopicPartition, String>, Uneven
         .keys()
         .flat_map(|topic| {
             let partitions = group.partitions.get(topic).map_or(&[][..], Vec::as_slice);
-            partitions.iter().map(move |p| TopicPartition::new(topic.as_str(), *p))
+            partitions
+                .iter()
+                .map(move |p| TopicPartition::new(topic.as_str(), *p))
         })
         .collect();
     // Equal hashes keep topic and partition order here; in Kafka their order is that of a hash map.
@@ -139,7 +141,11 @@ mod tests {
 
     #[test]
     fn round_robin_deals_in_the_order_of_java_hashes() {
-        for (text, hash) in [("[a,0]", 86_974_003), ("[a,1]", 86_974_034), ("[b,0]", 87_003_794)] {
+        for (text, hash) in [
+            ("[a,0]", 86_974_003),
+            ("[a,1]", 86_974_034),
+            ("[b,0]", 87_003_794),
+        ] {
             assert_eq!(java_string_hash(text), hash);
         }
         let g = group(&[("a", 2, &["x-0", "y-0"]), ("b", 1, &["x-0", "y-0"])]);

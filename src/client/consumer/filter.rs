@@ -40,12 +40,19 @@ impl TopicFilter {
             .map(|c| if c == ',' { '|' } else { c })
             .collect();
         let quotes: &[char] = &['"', '\''];
-        let pattern = pattern.trim_start_matches(quotes).trim_end_matches(quotes).to_owned();
+        let pattern = pattern
+            .trim_start_matches(quotes)
+            .trim_end_matches(quotes)
+            .to_owned();
         // The pattern must be one by itself: ")(" would be made legal by the group around it.
         let whole = Regex::new(&pattern)
             .and_then(|_| Regex::new(&format!("^(?:{pattern})$")))
             .map_err(|_| InvalidPattern { raw: raw.to_owned() })?;
-        Ok(TopicFilter { pattern, whole, white })
+        Ok(TopicFilter {
+            pattern,
+            whole,
+            white,
+        })
     }
 
     /// The pattern in its normal form, as it stands in the registration.

@@ -233,7 +233,10 @@ impl Accumulator {
             return batch.last_attempt + self.rules.retry_backoff;
         }
         let full = queue.batches.len() > 1
-            || self.rules.batch_messages.is_some_and(|n| batch.deliveries.len() >= n)
+            || self
+                .rules
+                .batch_messages
+                .is_some_and(|n| batch.deliveries.len() >= n)
             || match &batch.content {
                 Content::Open(set) => set.len() >= self.plain_limit(),
                 Content::Closed(_) => true,

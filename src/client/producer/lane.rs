@@ -145,13 +145,22 @@ impl Lane {
             Ok(c) => c,
             Err(e) => return self.finished(batches, Outcome::Failed(e)).await,
         };
-        if self.connection.as_ref().is_none_or(|c| !Arc::ptr_eq(c, &connection)) {
+        if self
+            .connection
+            .as_ref()
+            .is_none_or(|c| !Arc::ptr_eq(c, &connection))
+        {
             self.disconnected();
             self.connection = Some(connection.clone());
         }
         let partitions: HashSet<TopicPartition> = batches.iter().map(|b| b.partition.clone()).collect();
         let answered = self.settings.acks != 0
-            || !partitions.is_subset(&self.proven.lock().expect("no code panics while holding this lock"));
+            || !partitions.is_subset(
+                &self
+                    .proven
+                    .lock()
+                    .expect("no code panics while holding this lock"),
+            );
         let acks = match self.settings.acks {
             0 if answered => 1,
             acks => acks,
@@ -171,10 +180,7 @@ impl Lane {
             }
         } else {
             self.unconfirmed = batches.first().map(|b| b.partition.topic.to_string());
-            let outcome = match connection
-                .send_no_answer(&request, ProduceRequest::VERSION)
-                .await
-            {
+            let outcome = match connection.send_no_answer(&request, ProduceRequest::VERSION).await {
                 Ok(()) => Outcome::Written,
                 Err(e) => Outcome::Failed(e),
             };
@@ -238,9 +244,7 @@ impl Lane {
         };
         let request = MetadataRequest { topics: vec![topic] };
         if let Err(e) = connection.call(&request).await {
-            warn!(
-                "Records sent with acks=0 may be lost: the broker did not confirm that it read them: {e}"
-            );
+            warn!("Records sent with acks=0 may be lost: the broker did not confirm that it read them: {e}");
         }
     }
 }

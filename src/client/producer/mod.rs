@@ -439,7 +439,9 @@ impl Producer {
                 if let Some(partition) = self.choose(record, topic)? {
                     return Ok(partition);
                 }
-                if let ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::INVALID_TOPIC_EXCEPTION = topic.error {
+                if let ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::INVALID_TOPIC_EXCEPTION =
+                    topic.error
+                {
                     return Err(Error::Broker(topic.error));
                 }
             }

@@ -33,9 +33,9 @@ pub fn murmur2(bytes: &[u8]) -> i32 {
 
 /// `java.util.Arrays.hashCode` of the bytes, which the old producer's ByteArrayPartitioner uses.
 pub fn java_bytes_hash(bytes: &[u8]) -> i32 {
-    bytes
-        .iter()
-        .fold(1, |h: i32, b| h.wrapping_mul(31).wrapping_add(i32::from(b.cast_signed())))
+    bytes.iter().fold(1, |h: i32, b| {
+        h.wrapping_mul(31).wrapping_add(i32::from(b.cast_signed()))
+    })
 }
 
 /// What a partitioner sees of a topic.
@@ -206,7 +206,14 @@ mod tests {
         }
         assert_eq!(seen.into_iter().collect::<Vec<_>>(), [1, 4, 7]);
         assert_eq!(
-            p.choose("u", None, Partitions { count: 2, available: &[] }),
+            p.choose(
+                "u",
+                None,
+                Partitions {
+                    count: 2,
+                    available: &[]
+                }
+            ),
             None
         );
     }
@@ -216,7 +223,10 @@ mod tests {
         assert_eq!(java_bytes_hash(b"abc"), 126_145);
         assert_eq!(java_bytes_hash(&[0xff]), 30);
         assert_eq!(java_bytes_hash(b""), 1);
-        let t = Partitions { count: 4, available: &[] };
+        let t = Partitions {
+            count: 4,
+            available: &[],
+        };
         assert_eq!(Sticky::default().choose("t", Some(b"abc"), t), Some(1));
         assert_eq!(java_abs(i32::MIN), 0);
     }

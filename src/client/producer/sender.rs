@@ -197,7 +197,11 @@ impl Sender {
             self.shared.want_metadata.notify_one();
         }
         let settings = &self.shared.settings;
-        let name = if cause.is_some() { "NETWORK_EXCEPTION" } else { error.name() };
+        let name = if cause.is_some() {
+            "NETWORK_EXCEPTION"
+        } else {
+            error.name()
+        };
         if error.is_retriable() && batch.attempts < settings.retries {
             warn!(
                 "Got error produce response on topic-partition {}-{}, retrying ({} attempts left). Error: {name}",
@@ -231,7 +235,11 @@ impl Sender {
                             Outcome::Answered(response) => {
                                 let (error, base) = result_of(response, &batch.partition);
                                 self.shared.settle(batch, |i| {
-                                    if error.is_none() { Ok(base + i) } else { Err(Error::Broker(error)) }
+                                    if error.is_none() {
+                                        Ok(base + i)
+                                    } else {
+                                        Err(Error::Broker(error))
+                                    }
                                 });
                             }
                             Outcome::Failed(e) => {

@@ -11,9 +11,7 @@ use crate::message::flatten;
 use crate::protocol::metadata::{
     MetadataBroker, MetadataPartition, MetadataRequest, MetadataResponse, MetadataTopic,
 };
-use crate::protocol::produce::{
-    ProducePartitionResult, ProduceRequest, ProduceResponse, ProduceTopicResult,
-};
+use crate::protocol::produce::{ProducePartitionResult, ProduceRequest, ProduceResponse, ProduceTopicResult};
 use crate::protocol::{ApiKey, Body, RequestHeader, frame_response};
 use crate::util::codec::Reader;
 
@@ -194,9 +192,15 @@ async fn a_retriable_error_is_tried_again_in_order_and_another_is_not() {
     let broker = scripted(&[Reaction::Refuse(10), Reaction::Refuse(6)]).await;
     let p = Producer::start(settings(broker.port));
     let too_large = p.send(record("a")).await.unwrap().await;
-    assert!(matches!(too_large, Err(Error::Broker(ErrorCode::RECORD_TOO_LARGE))));
+    assert!(matches!(
+        too_large,
+        Err(Error::Broker(ErrorCode::RECORD_TOO_LARGE))
+    ));
     let no_retries = p.send(record("b")).await.unwrap().await;
-    assert!(matches!(no_retries, Err(Error::Broker(ErrorCode::NOT_LEADER_FOR_PARTITION))));
+    assert!(matches!(
+        no_retries,
+        Err(Error::Broker(ErrorCode::NOT_LEADER_FOR_PARTITION))
+    ));
     p.close(None).await;
 }
 
@@ -276,7 +280,10 @@ async fn unknown_topics_and_full_memory_fail_within_max_block() {
     };
     assert!(matches!(
         p.send(wrong).await,
-        Err(Error::NoSuchPartition { partition: 1, count: 1 })
+        Err(Error::NoSuchPartition {
+            partition: 1,
+            count: 1
+        })
     ));
 }
 

@@ -80,7 +80,11 @@ fn one_batch_per_partition_and_as_many_bytes_as_a_request_may_have() {
     assert!(first[0].partition != first[1].partition);
     let second = a.drain(at(0), BROKER, 1, one_leader);
     assert_eq!(second.len(), 1, "at least one goes, however large");
-    let mut partitions: Vec<i32> = first.iter().chain(&second).map(|b| b.partition.partition).collect();
+    let mut partitions: Vec<i32> = first
+        .iter()
+        .chain(&second)
+        .map(|b| b.partition.partition)
+        .collect();
     partitions.sort_unstable();
     partitions.dedup();
     assert!(partitions.len() >= 2, "the start rotates");
@@ -92,7 +96,10 @@ fn without_a_leader_nothing_goes_and_metadata_is_wanted() {
     add(&mut a, 0, 0);
     let ready = a.ready(at(99), |_| None);
     assert!(ready.unknown_leaders && ready.brokers.is_empty() && ready.next.is_none());
-    assert!(a.expired(at(1050)).is_empty(), "lingering does not count as waiting");
+    assert!(
+        a.expired(at(1050)).is_empty(),
+        "lingering does not count as waiting"
+    );
     assert_eq!(a.next_expiry(), Some(at(1051)));
     assert_eq!(a.expired(at(1051)).len(), 1);
 }
