@@ -1,0 +1,164 @@
+//! Brokers that come, go, bounce and ask to leave. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ::log::info;
+
+use super::super::context::{CONTROLLER, Context, Ids, LiveBroker};
+use super::super::plan::{Aim, Plan};
+use super::super::state::{PartitionState, ReplicaState};
+use super::deletion;
+use crate::cluster::{BrokerId, TopicPartition};
+
+/// How the registered brokers differ from those known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Known and no longer registered, or registered anew.
+    pub gone: Vec<BrokerId>,
+    /// Registered and not known before, or anew.
+    pub come: Vec<BrokerId>,
+}
+
+impl Difference {
+    /// Brokers that are both: they went and came back between two looks (KAFKA-1120).
+    pub fn bounced(&self) -> Vec<BrokerId> {
+        self.gone.iter().copied().filter(|id| self.come.contains(id)).collect()
+    }
+}
+
+/// Compares what is registered with what is known.
+pub fn difference(context: &Context, registered: &BTreeMap<BrokerId, LiveBroker>) -> Difference {
+    let same = |id: &BrokerId, czxid: i64| context.brokers.get(id).is_some_and(|b| b.czxid == czxid);
+    let gone = context
+        .brokers
+        .iter()
+        .filter(|(id, known)| registered.get(id).is_none_or(|now| now.czxid != known.czxid));
+    let come = registered.iter().filter(|(id, now)| !same(id, now.czxid));
+    Difference {
+        gone: gone.map(|(id, _)| *id).collect(),
+        come: come.map(|(id, _)| *id).collect(),
+    }
+}
+
+/// Takes brokers that are gone out of the context, moves their leaderships and shrinks their ISRs.
+///
+/// Every living broker hears at once who lives, also when no leadership changes.
+pub fn failed(context: &mut Context, gone: &[BrokerId]) -> Plan {
+    info!(target: CONTROLLER, "[Controller {}]: Broker failure callback for {}", context.me, Ids(gone));
+    let leaving: Vec<BrokerId> = gone.iter().copied().filter(|id| context.shutting_down.remove(id)).collect();
+    info!(target: CONTROLLER,
+        "[Controller {}]: Removed {} from list of shutting down brokers.", context.me, Ids(&leaving));
+    for id in gone {
+        context.brokers.remove(id);
+    }
+    let mut plan = Plan::default();
+    plan.after.update_brokers();
+    for (at, id) in replicas_on(context, gone) {
+        if context.is_deleting(&at.topic) {
+            continue;
+        }
+        if context.partition(&at).is_some_and(|p| p.leader() == id) {
+            context.move_partition(&at, PartitionState::Offline);
+        }
+        context.move_replica(&at, id, ReplicaState::Offline);
+        let concerned = |p: &super::super::context::Partition| {
+            p.leadership.as_ref().is_some_and(|l| l.leader == id || l.isr.contains(&id))
+        };
+        if context.partition(&at).is_some_and(concerned) {
+            plan.aims.push((at, Aim::Lead));
+        }
+    }
+    // A partition with several replicas on brokers that are gone is decided once.
+    let mut seen = BTreeSet::new();
+    plan.aims.retain(|(at, _)| seen.insert(at.clone()));
+    plan.merge(deletion::brokers_failed(context, gone));
+    plan
+}
+
+/// Takes in brokers that came: they hear of everything and are told their roles, the others hear who
+/// lives, and partitions without a leader are tried again.
+pub fn started(context: &mut Context, come: BTreeMap<BrokerId, LiveBroker>) -> Plan {
+    let ids: Vec<BrokerId> = come.keys().copied().collect();
+    info!(target: CONTROLLER, "[Controller {}]: New broker startup callback for {}", context.me, Ids(&ids));
+    context.brokers.extend(come);
+    let mut plan = Plan::default();
+    // Before any LeaderAndIsr: a follower refuses a leader that it has not heard of.
+    plan.before.update_brokers();
+    for id in &ids {
+        plan.before.update_metadata_in_full(*id);
+    }
+    for (at, id) in replicas_on(context, &ids) {
+        if !context.is_deleting(&at.topic) {
+            context.move_replica(&at, id, ReplicaState::Online);
+            plan.after.role(id, &at);
+        }
+    }
+    plan.aims = leaderless(context);
+    plan.merge(deletion::brokers_started(context, &ids));
+    plan
+}
+
+/// A wish for each partition that has no living leader.
+pub fn leaderless(context: &Context) -> Vec<(TopicPartition, Aim)> {
+    context
+        .partitions()
+        .filter(|(_, p)| !context.is_registered(p.leader()))
+        .map(|(at, _)| (at, Aim::Lead))
+        .collect()
+}
+
+/// Each replica on one of these brokers.
+fn replicas_on(context: &Context, ids: &[BrokerId]) -> Vec<(TopicPartition, BrokerId)> {
+    let mut found = Vec::new();
+    for (at, partition) in context.partitions() {
+        for id in partition.replicas.iter().filter(|id| ids.contains(id)) {
+            found.push((at.clone(), *id));
+        }
+    }
+    found
+}
+
+/// Why a broker may not leave in order.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ControlledShutdownError {
+    /// This broker is not the acting controller (error 11 on the wire).
+    #[error("this broker is not the controller")]
+    NotController,
+    /// No broker of that id is registered (error 8 on the wire).
+    #[error("Broker id {0} does not exist.")]
+    BrokerNotAvailable(BrokerId),
+}
+
+/// A broker wants to go: its leaderships move and it leaves every ISR, all in one plan. Partitions
+/// with a single replica stay where they are.
+pub fn leaves(context: &mut Context, id: BrokerId) -> Result<Plan, ControlledShutdownError> {
+    if !context.is_registered(id) {
+        return Err(ControlledShutdownError::BrokerNotAvailable(id));
+    }
+    info!(target: CONTROLLER, "[Controller {}]: Shutting down broker {id}", context.me);
+    context.shutting_down.insert(id);
+    let mut plan = Plan::default();
+    for (at, _) in replicas_on(context, &[id]) {
+        let Some(partition) = context.partition(&at) else {
+            continue;
+        };
+        if partition.replicas.len() < 2 || context.is_deleting(&at.topic) {
+            continue;
+        }
+        if partition.leader() != id {
+            context.move_replica(&at, id, ReplicaState::Offline);
+            plan.after.stop_replica(id, &at, false);
+        }
+        plan.aims.push((at, Aim::Leave(id)));
+    }
+    Ok(plan)
+}
+
+/// Partitions with several replicas that the broker still leads.
+pub fn still_led(context: &Context, id: BrokerId) -> Vec<TopicPartition> {
+    context
+        .partitions()
+        .filter(|(_, p)| p.leader() == id && p.replicas.len() > 1)
+        .map(|(at, _)| at)
+        .collect()
+}

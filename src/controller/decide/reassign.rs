@@ -1,0 +1,166 @@
+//! Moving partitions to other brokers (KafkaController.onPartitionReassignment). Pure.
+//!
+//! RAR are the wished replicas, AR those assigned. Each stage is found from what is known, so that a new
+//! controller goes on where the last one stopped; AR shrinks to RAR in ZooKeeper last.
+//!
+//! ```text
+//! Grow: AR := AR + RAR ─> Wait: until RAR is in sync ─> Lead: leader in RAR ─> Shrink: the others
+//! leave the ISR and delete their copies ─> Finish: AR := RAR, the wish goes
+//! ```
+
+use std::collections::BTreeMap;
+
+use ::log::{error, info, warn};
+
+use super::super::context::{CONTROLLER, Context, Ids};
+use super::super::plan::{Aim, Plan, Removal};
+use super::super::state::ReplicaState;
+use super::deletion;
+use crate::cluster::{BrokerId, TopicPartition};
+
+/// How far a partition's reassignment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Wished replicas are not assigned yet.
+    Grow,
+    /// They are assigned, and not all in sync.
+    Wait,
+    /// All are in sync; the leader is another, or AR still has others.
+    Lead,
+    /// A wished replica leads; others still have copies.
+    Shrink,
+    /// Only the record is left to be put right.
+    Finish,
+}
+
+/// Takes in a wish: partitions that cannot or need not be moved are named in the plan's removal.
+/// Partitions that are on the move already are passed over.
+pub fn requested(context: &mut Context, wished: BTreeMap<TopicPartition, Vec<BrokerId>>) -> Plan {
+    let mut plan = Plan::default();
+    let mut done = Vec::new();
+    for (at, to) in wished {
+        if context.reassignments.contains_key(&at) {
+            continue;
+        }
+        let missing: Vec<BrokerId> = to.iter().copied().filter(|id| !context.is_registered(*id)).collect();
+        let Some(partition) = context.partition(&at) else {
+            error!(target: CONTROLLER,
+                "[Controller {}]: Error completing reassignment of partition {at}: it does not exist", context.me);
+            done.push(at);
+            continue;
+        };
+        let underway = partition.replica_states.keys().any(|id| !to.contains(id));
+        if context.is_deleting(&at.topic) {
+            warn!(target: CONTROLLER,
+                "[PartitionsReassignedListener on {}]: Skipping reassignment of partition {at} for topic {} since it is currently being deleted",
+                context.me, at.topic);
+            done.push(at);
+        } else if partition.replicas == to && !underway {
+            info!(target: CONTROLLER,
+                "[Controller {}]: Partition {at} to be reassigned is already assigned to replicas {}. Ignoring request for partition reassignment",
+                context.me, Ids(&to));
+            done.push(at);
+        } else if to.is_empty() || !missing.is_empty() {
+            error!(target: CONTROLLER,
+                "[Controller {}]: Only replicas [{}] out of the new set of replicas [{}] for partition {at} to be reassigned are alive. Failing partition reassignment",
+                context.me,
+                Ids(&to.iter().copied().filter(|id| !missing.contains(id)).collect::<Vec<_>>()), Ids(&to));
+            done.push(at);
+        } else {
+            info!(target: CONTROLLER,
+                "[Controller {}]: Handling reassignment of partition {at} to new replicas {}", context.me, Ids(&to));
+            context.reassignments.insert(at, to);
+        }
+    }
+    if !done.is_empty() {
+        plan.removals.push(Removal::Reassignment(done));
+    }
+    plan
+}
+
+/// How far the partition is; none if it is not being moved.
+pub fn stage(context: &Context, at: &TopicPartition) -> Option<Stage> {
+    let to = context.reassignments.get(at)?;
+    let partition = context.partition(at)?;
+    let leadership = partition.leadership.as_ref()?;
+    let grown = to.iter().all(|id| partition.replica_states.contains_key(id));
+    let in_sync = to.iter().all(|id| leadership.isr.contains(id));
+    Some(if !grown {
+        Stage::Grow
+    } else if !in_sync {
+        Stage::Wait
+    } else if partition.replicas != *to
+        || !to.contains(&leadership.leader)
+        || !context.is_registered(leadership.leader)
+    {
+        Stage::Lead
+    } else if partition.replica_states.keys().any(|id| !to.contains(id)) {
+        Stage::Shrink
+    } else {
+        Stage::Finish
+    })
+}
+
+/// The next step of the partition's reassignment. The caller carries it out and asks again until the
+/// stage no longer changes.
+pub fn advance(context: &mut Context, at: &TopicPartition) -> Plan {
+    let mut plan = Plan::default();
+    let Some(stage) = stage(context, at) else {
+        return plan;
+    };
+    let Some(to) = context.reassignments.get(at).cloned() else {
+        return plan;
+    };
+    let Some(partition) = context.partition_mut(at) else {
+        return plan;
+    };
+    let others: Vec<BrokerId> =
+        partition.replica_states.keys().copied().filter(|id| !to.contains(id)).collect();
+    match stage {
+        Stage::Grow => {
+            let mut all = to.clone();
+            all.extend(partition.replicas.iter().copied().filter(|id| !to.contains(id)));
+            partition.replicas = all.clone();
+            for id in &to {
+                if context.replica_state(at, *id) == ReplicaState::NonExistent {
+                    context.move_replica(at, *id, ReplicaState::New);
+                    context.move_replica(at, *id, ReplicaState::Online);
+                }
+            }
+            plan.assignments.push((at.clone(), all.clone()));
+            plan.aims.push((at.clone(), Aim::Renew(all)));
+        }
+        Stage::Wait => {}
+        Stage::Lead => {
+            let leader = partition.leader();
+            let mut all = to.clone();
+            all.extend(&others);
+            partition.replicas = to.clone();
+            let aim = match to.contains(&leader) && context.is_registered(leader) {
+                true => Aim::Renew(all),
+                false => Aim::LeadAmong(to),
+            };
+            plan.aims.push((at.clone(), aim));
+        }
+        Stage::Shrink => {
+            plan.aims.push((at.clone(), Aim::Without(others.clone())));
+            for id in others {
+                context.move_replica(at, id, ReplicaState::Offline);
+                if context.is_registered(id) {
+                    plan.after.stop_replica(id, at, true);
+                }
+                context.move_replica(at, id, ReplicaState::NonExistent);
+            }
+        }
+        Stage::Finish => {
+            context.reassignments.remove(at);
+            info!(target: CONTROLLER,
+                "[Controller {}]: Partition {at} is reassigned to {}", context.me, Ids(&to));
+            plan.assignments.push((at.clone(), to));
+            plan.after.update_metadata(at);
+            plan.removals.push(Removal::Reassignment(vec![at.clone()]));
+            plan.merge(deletion::resume(context, &at.topic));
+        }
+    }
+    plan
+}

@@ -1,0 +1,54 @@
+//! What the controller needs of the broker's configuration.
+
+use std::time::Duration;
+
+use super::context::Rules;
+use crate::cluster::{BrokerId, SecurityProtocol};
+use crate::metrics::Registry;
+
+/// The controller's own settings.
+#[derive(Clone, Debug)]
+pub struct ControllerSettings {
+    /// This broker's id.
+    pub broker_id: BrokerId,
+    /// How brokers talk among themselves (`security.inter.broker.protocol`).
+    pub inter_broker_protocol: SecurityProtocol,
+    /// 1, or 0 while brokers older than 0.9.0 may be there (`inter.broker.protocol.version`).
+    pub update_metadata_version: i16,
+    /// Longest wait for a broker's answer (`controller.socket.timeout.ms`).
+    pub socket_timeout: Duration,
+    /// Wait before a request to a broker is tried again, and before standing for election again after
+    /// a failure.
+    pub retry_backoff: Duration,
+    /// Whether leaderships go back to preferred replicas by themselves
+    /// (`auto.leader.rebalance.enable`).
+    pub auto_rebalance: bool,
+    /// How often that is looked at (`leader.imbalance.check.interval.seconds`).
+    pub rebalance_interval: Duration,
+    /// What the operator allows.
+    pub rules: Rules,
+    /// Where the controller's metrics are kept.
+    pub metrics: Registry,
+}
+
+/// The first look at the balance comes this long after taking office.
+pub(super) const FIRST_REBALANCE: Duration = Duration::from_secs(5);
+
+/// How long refused deletions and unreadable znodes wait for the next try.
+pub(super) const RETRY: Duration = Duration::from_secs(2);
+
+impl Default for ControllerSettings {
+    fn default() -> Self {
+        ControllerSettings {
+            broker_id: BrokerId(0),
+            inter_broker_protocol: SecurityProtocol::Plaintext,
+            update_metadata_version: 1,
+            socket_timeout: Duration::from_secs(30),
+            retry_backoff: Duration::from_millis(300),
+            auto_rebalance: true,
+            rebalance_interval: Duration::from_secs(300),
+            rules: Rules::default(),
+            metrics: Registry::new(),
+        }
+    }
+}
