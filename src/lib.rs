@@ -4,6 +4,7 @@
 pub mod client;
 pub mod cluster;
 pub mod config;
+pub mod controller;
 pub mod jute;
 pub mod message;
 pub mod metrics;
