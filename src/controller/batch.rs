@@ -15,9 +15,7 @@ use super::context::{CONTROLLER, Context, Ids, Partition, STATE_CHANGE};
 use crate::cluster::{BrokerId, LeaderAndIsr, SecurityProtocol, TopicPartition};
 use crate::protocol::leader_and_isr::{BrokerEndPoint, LeaderAndIsrRequest, PartitionStateInfo};
 use crate::protocol::stop_replica::{StopReplicaPartition, StopReplicaRequest};
-use crate::protocol::update_metadata::{
-    UpdateMetadataBroker, UpdateMetadataEndPoint, UpdateMetadataRequest,
-};
+use crate::protocol::update_metadata::{UpdateMetadataBroker, UpdateMetadataEndPoint, UpdateMetadataRequest};
 
 /// The leader that UpdateMetadata names for a partition that is being deleted.
 pub const LEADER_DURING_DELETE: BrokerId = BrokerId(-2);
@@ -181,7 +179,11 @@ fn leader_and_isr(
         let Some(leadership) = &partition.leadership else {
             continue;
         };
-        let role = if leadership.leader == to { "become-leader" } else { "become-follower" };
+        let role = if leadership.leader == to {
+            "become-leader"
+        } else {
+            "become-follower"
+        };
         trace!(target: STATE_CHANGE,
             "Controller {} epoch {} sending {role} LeaderAndIsr request {} to broker {to} for partition {at}",
             context.me, context.epoch, Shown(leadership));
@@ -224,7 +226,11 @@ fn update_metadata(context: &Context, partitions: &BTreeSet<TopicPartition>) -> 
                 "Leader not yet assigned for partition {at}. Skip sending UpdateMetadataRequest."),
         }
     }
-    for at in context.deletions.keys().flat_map(|topic| context.partitions_of(topic)) {
+    for at in context
+        .deletions
+        .keys()
+        .flat_map(|topic| context.partitions_of(topic))
+    {
         let Some(partition) = context.partition(&at) else {
             continue;
         };

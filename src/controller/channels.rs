@@ -115,7 +115,11 @@ impl Channels {
     /// Queues a request; dropped if there is no channel.
     pub fn send(&self, to: BrokerId, request: Request) {
         if let Some(channel) = self.open.get(&to) {
-            let mut waiting = channel.queue.waiting.lock().expect("no code panics while holding this lock");
+            let mut waiting = channel
+                .queue
+                .waiting
+                .lock()
+                .expect("no code panics while holding this lock");
             waiting.push(request);
             drop(waiting);
             channel.queue.more.notify_one();
@@ -257,7 +261,9 @@ impl Sender {
                 if let Some(refused) = self.refusal(response.error) {
                     return Ok(Some(refused));
                 }
-                Ok(request.delete_partitions.then(|| self.deleted(request, &response)))
+                Ok(request
+                    .delete_partitions
+                    .then(|| self.deleted(request, &response)))
             }
         }
     }

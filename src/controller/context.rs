@@ -219,14 +219,20 @@ impl Context {
 
     /// Partitions whose leader is known and does not live (Kafka's OfflinePartitionsCount).
     pub fn offline_partitions(&self) -> usize {
-        let led_by_none = |p: &Partition| p.leadership.as_ref().is_some_and(|l| !self.is_registered(l.leader));
+        let led_by_none = |p: &Partition| {
+            p.leadership
+                .as_ref()
+                .is_some_and(|l| !self.is_registered(l.leader))
+        };
         self.partitions().filter(|(_, p)| led_by_none(p)).count()
     }
 
     /// Partitions led by another than their preferred replica (Kafka's PreferredReplicaImbalanceCount).
     pub fn imbalanced_partitions(&self) -> usize {
         let elsewhere = |p: &Partition| {
-            p.leadership.as_ref().is_some_and(|l| Some(&l.leader) != p.replicas.first())
+            p.leadership
+                .as_ref()
+                .is_some_and(|l| Some(&l.leader) != p.replicas.first())
         };
         self.partitions()
             .filter(|(at, p)| !self.is_deleting(&at.topic) && elsewhere(p))

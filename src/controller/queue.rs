@@ -111,9 +111,14 @@ fn conflict(waiting: &Request, newer: &Request) -> bool {
     match (waiting, newer) {
         (Request::LeaderAndIsr(roles), Request::StopReplica(stop))
         | (Request::StopReplica(stop), Request::LeaderAndIsr(roles)) => {
-            let named: HashSet<(&str, i32)> =
-                roles.partitions.iter().map(|p| (p.topic.as_str(), p.partition)).collect();
-            stop.partitions.iter().any(|p| named.contains(&(p.topic.as_str(), p.partition)))
+            let named: HashSet<(&str, i32)> = roles
+                .partitions
+                .iter()
+                .map(|p| (p.topic.as_str(), p.partition))
+                .collect();
+            stop.partitions
+                .iter()
+                .any(|p| named.contains(&(p.topic.as_str(), p.partition)))
         }
         // Stop and delete keep their order.
         (Request::StopReplica(_), Request::StopReplica(_)) => true,
@@ -186,7 +191,13 @@ mod tests {
     #[test]
     fn a_role_given_after_a_deletion_is_heard_after_it() {
         let mut queue = RequestQueue::default();
-        for request in [roles(0, 1), stop(0, false), stop(0, true), roles(0, 2), roles(1, 0)] {
+        for request in [
+            roles(0, 1),
+            stop(0, false),
+            stop(0, true),
+            roles(0, 2),
+            roles(1, 0),
+        ] {
             queue.push(request);
         }
         assert_eq!(queue.pop(), Some(roles(0, 1)));

@@ -64,6 +64,9 @@ mod tests {
     fn states_are_named_as_in_kafkas_state_change_log() {
         assert_eq!(PartitionState::NonExistent.to_string(), "NonExistentPartition");
         assert_eq!(ReplicaState::Online.to_string(), "OnlineReplica");
-        assert_eq!(ReplicaState::DeletionStarted.to_string(), "ReplicaDeletionStarted");
+        assert_eq!(
+            ReplicaState::DeletionStarted.to_string(),
+            "ReplicaDeletionStarted"
+        );
     }
 }

@@ -22,7 +22,11 @@ pub struct Difference {
 impl Difference {
     /// Brokers that are both: they went and came back between two looks (KAFKA-1120).
     pub fn bounced(&self) -> Vec<BrokerId> {
-        self.gone.iter().copied().filter(|id| self.come.contains(id)).collect()
+        self.gone
+            .iter()
+            .copied()
+            .filter(|id| self.come.contains(id))
+            .collect()
     }
 }
 
@@ -45,7 +49,11 @@ pub fn difference(context: &Context, registered: &BTreeMap<BrokerId, LiveBroker>
 /// Every living broker hears at once who lives, also when no leadership changes.
 pub fn failed(context: &mut Context, gone: &[BrokerId]) -> Plan {
     info!(target: CONTROLLER, "[Controller {}]: Broker failure callback for {}", context.me, Ids(gone));
-    let leaving: Vec<BrokerId> = gone.iter().copied().filter(|id| context.shutting_down.remove(id)).collect();
+    let leaving: Vec<BrokerId> = gone
+        .iter()
+        .copied()
+        .filter(|id| context.shutting_down.remove(id))
+        .collect();
     info!(target: CONTROLLER,
         "[Controller {}]: Removed {} from list of shutting down brokers.", context.me, Ids(&leaving));
     for id in gone {
@@ -62,7 +70,9 @@ pub fn failed(context: &mut Context, gone: &[BrokerId]) -> Plan {
         }
         context.move_replica(&at, id, ReplicaState::Offline);
         let concerned = |p: &super::super::context::Partition| {
-            p.leadership.as_ref().is_some_and(|l| l.leader == id || l.isr.contains(&id))
+            p.leadership
+                .as_ref()
+                .is_some_and(|l| l.leader == id || l.isr.contains(&id))
         };
         if context.partition(&at).is_some_and(concerned) {
             plan.aims.push((at, Aim::Lead));

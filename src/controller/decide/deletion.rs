@@ -60,11 +60,18 @@ pub fn advance(context: &mut Context, topic: &Arc<str>) -> Plan {
     };
     let eligible = deletion.ineligible.is_none();
     let replicas = replicas_of(context, topic);
-    if replicas.iter().all(|(.., state)| *state == ReplicaState::DeletionSuccessful) {
+    if replicas
+        .iter()
+        .all(|(.., state)| *state == ReplicaState::DeletionSuccessful)
+    {
         plan.removals.push(Removal::Topic(topic.clone()));
         return plan;
     }
-    if !eligible || replicas.iter().any(|(.., state)| *state == ReplicaState::DeletionStarted) {
+    if !eligible
+        || replicas
+            .iter()
+            .any(|(.., state)| *state == ReplicaState::DeletionStarted)
+    {
         return plan;
     }
     info!(target: CONTROLLER,
@@ -93,11 +100,7 @@ pub fn advance(context: &mut Context, topic: &Arc<str>) -> Plan {
 }
 
 /// A broker answered StopReplica with deletion: `error` is the whole request's, then each partition's.
-pub fn answered(
-    context: &mut Context,
-    id: BrokerId,
-    partitions: &[(TopicPartition, i16)],
-) -> Plan {
+pub fn answered(context: &mut Context, id: BrokerId, partitions: &[(TopicPartition, i16)]) -> Plan {
     let mut plan = Plan::default();
     let mut touched = Vec::new();
     for (at, error) in partitions {
@@ -139,7 +142,10 @@ pub fn brokers_failed(context: &mut Context, gone: &[BrokerId]) -> Plan {
 pub fn brokers_started(context: &mut Context, come: &[BrokerId]) -> Plan {
     let mut plan = Plan::default();
     for topic in context.deletions.keys().cloned().collect::<Vec<_>>() {
-        if replicas_of(context, &topic).iter().any(|(_, id, _)| come.contains(id)) {
+        if replicas_of(context, &topic)
+            .iter()
+            .any(|(_, id, _)| come.contains(id))
+        {
             plan.merge(resume(context, &topic));
         }
     }
@@ -161,9 +167,8 @@ pub fn resume(context: &mut Context, topic: &Arc<str>) -> Plan {
 
 /// Deletions that a broker refused, tried again.
 pub fn retry(context: &mut Context) -> Plan {
-    let refused = |(topic, d): (&Arc<str>, &Deletion)| {
-        (d.ineligible == Some(BROKER_REFUSED)).then(|| topic.clone())
-    };
+    let refused =
+        |(topic, d): (&Arc<str>, &Deletion)| (d.ineligible == Some(BROKER_REFUSED)).then(|| topic.clone());
     let topics: Vec<Arc<str>> = context.deletions.iter().filter_map(refused).collect();
     let mut plan = Plan::default();
     for topic in topics {
@@ -174,7 +179,10 @@ pub fn retry(context: &mut Context) -> Plan {
 
 /// Whether [`retry`] has something to do.
 pub fn wants_retry(context: &Context) -> bool {
-    context.deletions.values().any(|d| d.ineligible == Some(BROKER_REFUSED))
+    context
+        .deletions
+        .values()
+        .any(|d| d.ineligible == Some(BROKER_REFUSED))
 }
 
 /// The topic's znodes are gone: forgets it.

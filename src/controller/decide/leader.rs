@@ -60,8 +60,7 @@ pub fn offline(
             unclean: false,
         })
     };
-    if let Some(choice) =
-        clean(&|id| context.is_live(id)).or_else(|| clean(&|id| context.is_registered(id)))
+    if let Some(choice) = clean(&|id| context.is_live(id)).or_else(|| clean(&|id| context.is_registered(id)))
     {
         return Ok(choice);
     }
@@ -96,7 +95,9 @@ pub fn preferred(
     leadership: &LeaderAndIsr,
 ) -> Result<Choice, Refusal> {
     let Some(preferred) = partition.replicas.first() else {
-        return Err(Refusal::StateChangeFailed(format!("Partition {at} has no replicas")));
+        return Err(Refusal::StateChangeFailed(format!(
+            "Partition {at} has no replicas"
+        )));
     };
     if leadership.leader == *preferred {
         return Err(Refusal::NotNeeded(format!(
@@ -163,6 +164,11 @@ pub fn reassigned(
 }
 
 fn live_brokers(context: &Context) -> String {
-    let live: Vec<BrokerId> = context.brokers.keys().copied().filter(|id| context.is_live(*id)).collect();
+    let live: Vec<BrokerId> = context
+        .brokers
+        .keys()
+        .copied()
+        .filter(|id| context.is_live(*id))
+        .collect();
     Ids(&live).to_string()
 }

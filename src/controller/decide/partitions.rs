@@ -28,7 +28,10 @@ pub fn topics_to_ask(context: &Context, aims: &[(TopicPartition, Aim)]) -> BTree
                 !context.is_registered(l.leader) && leader::needs_unclean_rule(context, p, l)
             })
     };
-    aims.iter().filter(undecided).map(|(at, _)| at.topic.clone()).collect()
+    aims.iter()
+        .filter(undecided)
+        .map(|(at, _)| at.topic.clone())
+        .collect()
 }
 
 /// What is to be written for these wishes. A wish that is fulfilled or cannot be fulfilled now writes
@@ -99,7 +102,10 @@ fn one(context: &Context, at: &TopicPartition, aim: &Aim) -> Result<Option<Chang
         };
     };
     let registered = |ids: &[BrokerId]| -> Vec<BrokerId> {
-        ids.iter().copied().filter(|id| context.is_registered(*id)).collect()
+        ids.iter()
+            .copied()
+            .filter(|id| context.is_registered(*id))
+            .collect()
     };
     let expect = Expect::Version(leadership.zk_version);
     let led = |choice: Choice, receivers: Vec<BrokerId>| {
@@ -144,7 +150,10 @@ fn one(context: &Context, at: &TopicPartition, aim: &Aim) -> Result<Option<Chang
             expect,
             leader,
             isr,
-            receivers: assigned().into_iter().filter(|other| !ids.contains(other)).collect(),
+            receivers: assigned()
+                .into_iter()
+                .filter(|other| !ids.contains(other))
+                .collect(),
             unclean: false,
         })),
     }
@@ -183,7 +192,10 @@ fn lead(
     leadership: &LeaderAndIsr,
 ) -> Result<Option<Change>, Refusal> {
     let there = |ids: &[BrokerId]| -> Vec<BrokerId> {
-        ids.iter().copied().filter(|id| context.is_registered(*id)).collect()
+        ids.iter()
+            .copied()
+            .filter(|id| context.is_registered(*id))
+            .collect()
     };
     let change = |leader, isr, unclean| {
         Some(Change {
@@ -197,7 +209,11 @@ fn lead(
     if context.is_registered(leadership.leader) {
         let isr = there(&leadership.isr);
         let shrinks = isr.len() < leadership.isr.len() && !isr.is_empty();
-        return Ok(if shrinks { change(leadership.leader, isr, false) } else { None });
+        return Ok(if shrinks {
+            change(leadership.leader, isr, false)
+        } else {
+            None
+        });
     }
     trace!(target: STATE_CHANGE,
         "Controller {} epoch {} started leader election for partition {at}", context.me, context.epoch);
@@ -317,7 +333,10 @@ fn written(context: &mut Context, write: StateWrite, version: i32, batch: &mut R
 
 /// New replicas have heard of their partition; those whose brokers are gone will when these return.
 fn replicas_told(context: &mut Context, at: &TopicPartition) {
-    let replicas = context.partition(at).map(|p| p.replicas.clone()).unwrap_or_default();
+    let replicas = context
+        .partition(at)
+        .map(|p| p.replicas.clone())
+        .unwrap_or_default();
     for id in replicas {
         let state = match context.is_registered(id) {
             true => ReplicaState::Online,

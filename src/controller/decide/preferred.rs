@@ -48,27 +48,36 @@ pub fn balance(context: &Context) -> Plan {
         return plan;
     }
     let mut elsewhere: BTreeMap<BrokerId, (usize, Vec<TopicPartition>)> = BTreeMap::new();
-    for (at, partition) in context.partitions().filter(|(at, _)| !context.is_deleting(&at.topic)) {
+    for (at, partition) in context
+        .partitions()
+        .filter(|(at, _)| !context.is_deleting(&at.topic))
+    {
         let Some(preferred) = partition.replicas.first() else {
             continue;
         };
         let (all, moved) = elsewhere.entry(*preferred).or_default();
         *all += 1;
-        if partition.leadership.as_ref().is_some_and(|l| l.leader != *preferred) {
+        if partition
+            .leadership
+            .as_ref()
+            .is_some_and(|l| l.leader != *preferred)
+        {
             moved.push(at);
         }
     }
     for (id, (all, moved)) in elsewhere {
         let percent = moved.len() * 100 / all.max(1);
         debug!(target: CONTROLLER, "leader imbalance ratio for broker {id} is {percent} percent");
-        let above = moved.len() * 100 > all * usize::try_from(context.rules.imbalance_percentage).unwrap_or(0);
+        let above =
+            moved.len() * 100 > all * usize::try_from(context.rules.imbalance_percentage).unwrap_or(0);
         if above && context.is_live(id) {
             // A replica that is not back in the ISR yet would only be refused, once per interval.
             let ready = |at: &TopicPartition| {
                 let leadership = context.partition(at).and_then(|p| p.leadership.as_ref());
                 leadership.is_some_and(|l| l.isr.contains(&id))
             };
-            plan.aims.extend(moved.into_iter().filter(ready).map(|at| (at, Aim::Prefer)));
+            plan.aims
+                .extend(moved.into_iter().filter(ready).map(|at| (at, Aim::Prefer)));
         }
     }
     plan

@@ -42,7 +42,11 @@ pub fn requested(context: &mut Context, wished: BTreeMap<TopicPartition, Vec<Bro
         if context.reassignments.contains_key(&at) {
             continue;
         }
-        let missing: Vec<BrokerId> = to.iter().copied().filter(|id| !context.is_registered(*id)).collect();
+        let missing: Vec<BrokerId> = to
+            .iter()
+            .copied()
+            .filter(|id| !context.is_registered(*id))
+            .collect();
         let Some(partition) = context.partition(&at) else {
             error!(target: CONTROLLER,
                 "[Controller {}]: Error completing reassignment of partition {at}: it does not exist", context.me);
@@ -114,8 +118,12 @@ pub fn advance(context: &mut Context, at: &TopicPartition) -> Plan {
     let Some(partition) = context.partition_mut(at) else {
         return plan;
     };
-    let others: Vec<BrokerId> =
-        partition.replica_states.keys().copied().filter(|id| !to.contains(id)).collect();
+    let others: Vec<BrokerId> = partition
+        .replica_states
+        .keys()
+        .copied()
+        .filter(|id| !to.contains(id))
+        .collect();
     match stage {
         Stage::Grow => {
             let mut all = to.clone();
