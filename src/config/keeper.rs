@@ -188,7 +188,7 @@ impl KeeperConfig {
             }),
         }
         if !mistakes.is_empty() {
-            return Err(ConfigErrors(mistakes));
+            return Err(ConfigErrors::new(mistakes));
         }
         let data_dir = PathBuf::from(values.text("dataDir"));
         Ok((KeeperConfig::from_values(&values, data_dir), warnings))
@@ -326,10 +326,10 @@ mod tests {
         assert_eq!(
             rules,
             [
-                "Invalid value x for configuration clientPort: Not a number of type INT",
-                "dataDir is not set",
                 "tickTime is not set",
-                "minSessionTimeout must not be larger than maxSessionTimeout"
+                "Invalid value x for configuration clientPort: Not a number of type INT",
+                "minSessionTimeout must not be larger than maxSessionTimeout",
+                "dataDir is not set"
             ]
         );
         assert!(

@@ -9,10 +9,14 @@
 //! [`keeper`] (zookeeper.properties), [`client`] (producers and the old consumer).
 //! Does not know what the settings are for.
 
+pub mod broker;
+
 pub mod definition;
 pub mod keeper;
 pub mod properties;
 pub mod topic;
+
+pub use broker::BrokerConfig;
 
 pub use keeper::KeeperConfig;
 pub use properties::Properties;
@@ -49,6 +53,20 @@ impl fmt::Display for Mistake {
 /// Every mistake of a configuration, in the order of their lines. Displayed one per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<Mistake>);
+
+impl ConfigErrors {
+    /// Orders mistakes by their lines; those without a line come last.
+    fn new(mut mistakes: Vec<Mistake>) -> ConfigErrors {
+        let line = |m: &Mistake| {
+            m.place
+                .rsplit_once(':')
+                .and_then(|(_, n)| n.parse().ok())
+                .unwrap_or(u64::MAX)
+        };
+        mistakes.sort_by_key(line);
+        ConfigErrors(mistakes)
+    }
+}
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
