@@ -324,4 +324,3 @@ fn split(paths: WatchedPaths, limit: usize) -> Vec<WatchedPaths> {
     }
     parts
 }
-

@@ -11,8 +11,8 @@ use super::session::Session;
 use super::watch::{Watch, WatchKind};
 use crate::jute::{
     Acl, CheckRequest, Children2Response, ChildrenResponse, CreateMode, CreateRequest, DeleteRequest,
-    ErrorCode, GetAclResponse, GetDataResponse, MultiOp, MultiResult, OpCode, PathRecord, Reader,
-    Record, SetAclRequest, SetDataRequest, Stat, WatchableRequest, read_multi_results, write_multi,
+    ErrorCode, GetAclResponse, GetDataResponse, MultiOp, MultiResult, OpCode, PathRecord, Reader, Record,
+    SetAclRequest, SetDataRequest, Stat, WatchableRequest, read_multi_results, write_multi,
 };
 
 /// A node that was read.
@@ -217,9 +217,7 @@ impl Session {
         let answer = self.call(OpCode::SetData, &request).await?;
         if answer.err == ErrorCode::BAD_VERSION && answer.retried {
             return match self.get(path).await? {
-                Some(node)
-                    if node.stat.version == version.wrapping_add(1) && node.data == request.data =>
-                {
+                Some(node) if node.stat.version == version.wrapping_add(1) && node.data == request.data => {
                     Ok(node.stat)
                 }
                 _ => Err(Error::BadVersion),

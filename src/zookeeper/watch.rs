@@ -89,17 +89,9 @@ impl WatchTable {
     /// Tells those who wait for this event of the server.
     pub(super) fn fire(&mut self, kind: i32, path: &str) {
         let (event, tables): (_, &mut [&mut Waiters]) = match kind {
-            event::NODE_CREATED => (
-                WatchedEvent::Created,
-                &mut [&mut self.data, &mut self.exist],
-            ),
-            event::NODE_DATA_CHANGED => (
-                WatchedEvent::DataChanged,
-                &mut [&mut self.data, &mut self.exist],
-            ),
-            event::NODE_CHILDREN_CHANGED => {
-                (WatchedEvent::ChildrenChanged, &mut [&mut self.child])
-            }
+            event::NODE_CREATED => (WatchedEvent::Created, &mut [&mut self.data, &mut self.exist]),
+            event::NODE_DATA_CHANGED => (WatchedEvent::DataChanged, &mut [&mut self.data, &mut self.exist]),
+            event::NODE_CHILDREN_CHANGED => (WatchedEvent::ChildrenChanged, &mut [&mut self.child]),
             event::NODE_DELETED => (
                 WatchedEvent::Deleted,
                 &mut [&mut self.data, &mut self.exist, &mut self.child],
