@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod config;
 pub mod controller;
 pub mod jute;
+pub mod log;
 pub mod message;
 pub mod metrics;
 pub mod network;

@@ -1,0 +1,30 @@
+//! Durable, ordered bytes per partition: segments of message sets, found by a sparse index. Synchronous;
+//! knows no replica, no request and no ZooKeeper.
+//!
+//! Reading order: [`files`] (names), [`data_file`] and [`offset_index`] (one file each), [`segment`]
+//! (the pair), [`validate`] (what may enter), [`partition_log`] ([`Log`]: append, read, cut),
+//! [`retention`], [`scan`] and [`recovery`] (from files to a log), [`checkpoint`], [`chores`] (work for
+//! later), [`manager`] (all logs of a broker).
+//!
+//! What is durable when: an append is in the system's page cache when it returns, so it survives the
+//! death of the process; [`Log::flush`] puts all before it on disk, so it survives the death of the
+//! machine. The checkpoint of recovery points never names an offset that was not flushed.
+
+pub mod checkpoint;
+mod chores;
+mod data_file;
+pub mod error;
+pub mod files;
+pub mod manager;
+mod offset_index;
+pub mod partition_log;
+mod recovery;
+mod retention;
+mod scan;
+mod segment;
+mod validate;
+
+pub use checkpoint::OffsetCheckpoint;
+pub use error::{Error, Result};
+pub use manager::{LogManager, ManagerSettings};
+pub use partition_log::{Appended, Fetched, Log, LogPosition};

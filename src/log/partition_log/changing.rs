@@ -1,0 +1,254 @@
+//! What happens to a log besides appends: it is made durable, cut back, loses its oldest part, ends.
+
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::config::LogConfig;
+use crate::log::segment::Segment;
+use crate::log::{Error, Result, retention};
+use crate::message::Offset;
+use crate::util::clock::WallMs;
+use crate::util::fs;
+
+use super::{Log, LogPosition, Writer};
+
+impl Log {
+    /// Afterwards everything that was appended before the call is on disk, and so are the names of the
+    /// files.
+    ///
+    /// # Errors
+    /// [`Error::Storage`]; the log refuses writes from then on.
+    pub fn flush(&self) -> Result<()> {
+        let result = self.flush_up_to(self.end().offset);
+        self.stop_on_failure(result)
+    }
+
+    /// Flushes what lies before the segment that grows: what a roll left behind.
+    pub(crate) fn flush_rolled(&self) -> Result<()> {
+        let result = self.flush_up_to(self.end().segment);
+        self.stop_on_failure(result)
+    }
+
+    fn flush_up_to(&self, to: Offset) -> Result<()> {
+        let _one = self.flushing.lock().expect("a flush panicked");
+        let before = *self.durable();
+        if self.names_changed.swap(false, Ordering::Relaxed) {
+            fs::sync_dir(&self.dir)?;
+            if let Some(parent) = self.dir.parent() {
+                fs::sync_dir(parent)?;
+            }
+        }
+        if to > before.recovery_point {
+            let unflushed: Vec<Arc<Segment>> = {
+                let segments = self.segments();
+                let floor = segments.range(..=before.recovery_point).next_back();
+                let from = floor.map_or(Bound::Unbounded, |(base, _)| Bound::Included(*base));
+                let range = segments.range((from, Bound::Excluded(to)));
+                range.map(|(_, s)| Arc::clone(s)).collect()
+            };
+            for segment in unflushed {
+                segment.sync()?;
+            }
+        }
+        let mut durable = self.durable();
+        if durable.truncations == before.truncations {
+            durable.recovery_point = durable.recovery_point.max(to);
+        }
+        durable.flushed = self.clock.wall();
+        Ok(())
+    }
+
+    /// Flushes after `flush.messages` offsets.
+    pub(super) fn flush_if_due(&self, config: &LogConfig) -> Result<()> {
+        if config.flush_messages == Offset::MAX {
+            return Ok(());
+        }
+        let unflushed = self.end().offset - self.recovery_point();
+        match unflushed >= config.flush_messages {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether `flush.ms` has passed since the last flush.
+    pub(crate) fn wants_flush(&self, now: WallMs) -> bool {
+        let age = now.0.saturating_sub(self.durable().flushed.0);
+        u128::try_from(age).is_ok_and(|age| age >= self.config().flush.as_millis())
+    }
+
+    /// Removes the messages from `target` on. The log ends at `target` afterwards, even if a wrapper
+    /// that reaches across it had to go whole. Nothing if the log ends before.
+    ///
+    /// # Errors
+    /// [`Error::NegativeOffset`]; [`Error::Storage`] ends the log's life.
+    pub fn truncate_to(&self, target: Offset) -> Result<()> {
+        ::log::info!("Truncating log {} to offset {target}.", self.name());
+        if target < 0 {
+            return Err(Error::NegativeOffset(target));
+        }
+        let mut writer = self.writer()?;
+        let end = self.end().offset;
+        if target > end {
+            ::log::info!(
+                "Truncating {} to {target} has no effect as the largest offset in the log is {}.",
+                self.name(),
+                end - 1
+            );
+            return Ok(());
+        }
+        if self.start_offset() > target {
+            return self.restart(&mut writer, target);
+        }
+        let result = self.cut(&mut writer, target);
+        self.stop_on_failure(result)
+    }
+
+    fn cut(&self, writer: &mut Writer, target: Offset) -> Result<()> {
+        let now = self.clock.wall();
+        let above: Vec<Arc<Segment>> = {
+            let segments = self.segments();
+            let range = segments.range((Bound::Excluded(target), Bound::Unbounded));
+            range.map(|(_, s)| Arc::clone(s)).collect()
+        };
+        for segment in &above {
+            self.retire(segment)?;
+        }
+        let mut segments = self.segments.write().expect("a log user panicked");
+        segments.retain(|base, _| *base <= target);
+        let active = Arc::clone(segments.last_key_value().expect("a segment begins below the target").1);
+        active.truncate_to(target, now)?;
+        self.move_end(&active, target);
+        drop(segments);
+        writer.active = active;
+        self.recovery_points.lower(&self.topic_partition, target)
+    }
+
+    /// Removes everything; the next message gets the offset `target`.
+    ///
+    /// # Errors
+    /// [`Error::NegativeOffset`]; [`Error::Storage`] ends the log's life.
+    pub fn truncate_fully_and_start_at(&self, target: Offset) -> Result<()> {
+        ::log::debug!("Truncate and start log '{}' to {target}", self.name());
+        if target < 0 {
+            return Err(Error::NegativeOffset(target));
+        }
+        let mut writer = self.writer()?;
+        self.restart(&mut writer, target)
+    }
+
+    fn restart(&self, writer: &mut Writer, target: Offset) -> Result<()> {
+        let result = self.replace_all(writer, target);
+        self.stop_on_failure(result)
+    }
+
+    fn replace_all(&self, writer: &mut Writer, target: Offset) -> Result<()> {
+        let all: Vec<Arc<Segment>> = self.segments().values().map(Arc::clone).collect();
+        for segment in &all {
+            self.retire(segment)?;
+        }
+        let fresh = Arc::new(Segment::create(&self.dir, target, &self.config(), self.clock.wall())?);
+        let mut segments = self.segments.write().expect("a log user panicked");
+        segments.clear();
+        segments.insert(target, Arc::clone(&fresh));
+        self.move_end(&fresh, target);
+        drop(segments);
+        writer.active = fresh;
+        self.recovery_points.lower(&self.topic_partition, target)
+    }
+
+    /// Sets the end to `offset` in `active`. The caller holds the segments for writing: no reader
+    /// sees the new end with the old segments.
+    fn move_end(&self, active: &Segment, offset: Offset) {
+        *self.end.write().expect("a log user panicked") = LogPosition {
+            offset,
+            segment: active.base(),
+            position: active.size(),
+        };
+        let mut durable = self.durable();
+        durable.truncations += 1;
+        durable.recovery_point = durable.recovery_point.min(offset);
+    }
+
+    /// Removes the segments that time and size no longer let stay, and returns how many. A log of
+    /// which all has expired gets a new empty segment at its end. Compacted logs keep everything.
+    ///
+    /// # Errors
+    /// [`Error::Storage`]; the log refuses writes from then on.
+    pub fn delete_old_segments(&self, now: WallMs) -> Result<usize> {
+        let config = self.config();
+        if config.compact {
+            return Ok(0);
+        }
+        let mut writer = self.writer()?;
+        let expired = {
+            let all = self.summaries();
+            self.drop_oldest(&mut writer, retention::expired(&all, config.retention, now), now)?
+        };
+        let all = self.summaries();
+        let beyond = retention::beyond_size(&all, config.retention_bytes);
+        Ok(expired + self.drop_oldest(&mut writer, beyond, now)?)
+    }
+
+    fn summaries(&self) -> Vec<retention::Summary> {
+        let segments = self.segments();
+        let nexts = segments.keys().skip(1).copied().chain([self.end().offset]);
+        let summary = |(s, next): (&Arc<Segment>, Offset)| retention::Summary {
+            next,
+            size: s.size(),
+            modified: s.modified(),
+        };
+        segments.values().zip(nexts).map(summary).collect()
+    }
+
+    fn drop_oldest(&self, writer: &mut Writer, wanted: usize, now: WallMs) -> Result<usize> {
+        let high_watermark = self.high_watermark.load(Ordering::Relaxed);
+        let count = wanted.min(retention::committed(&self.summaries(), high_watermark));
+        if count == 0 {
+            return Ok(0);
+        }
+        if count == self.segment_count() {
+            self.roll(writer, &self.config(), now)?;
+        }
+        let oldest: Vec<Arc<Segment>> = self.segments().values().take(count).map(Arc::clone).collect();
+        for segment in oldest {
+            self.stop_on_failure(self.retire(&segment))?;
+            self.segments.write().expect("a log user panicked").remove(&segment.base());
+        }
+        Ok(count)
+    }
+
+    /// Renames a segment's files and has them removed after `file.delete.delay.ms`.
+    fn retire(&self, segment: &Arc<Segment>) -> Result<()> {
+        ::log::info!(
+            "Scheduling log segment {} for log {} for deletion.",
+            segment.base(),
+            self.name()
+        );
+        segment.mark_deleted(&self.dir)?;
+        self.names_changed.store(true, Ordering::Relaxed);
+        let due = self.clock.now() + self.config().file_delete_delay;
+        self.chores.retire(Arc::clone(segment), self.dir.clone(), due);
+        Ok(())
+    }
+
+    /// Makes all durable and refuses appends from then on; reads go on.
+    ///
+    /// # Errors
+    /// [`Error::Storage`]: the log needs recovery at the next start.
+    pub fn close(&self) -> Result<()> {
+        let mut writer = self.writer()?;
+        writer.closed = true;
+        let result = writer.active.rest().and_then(|()| {
+            // Also when nothing was appended: the files' names and true lengths belong to it.
+            writer.active.sync()?;
+            self.flush_up_to(self.end().offset)
+        });
+        self.stop_on_failure(result)
+    }
+
+    /// Refuses appends from then on, as the files are about to go.
+    pub(crate) fn abandon(&self) {
+        self.writer.lock().expect("a log writer panicked").closed = true;
+    }
+}

@@ -1,0 +1,166 @@
+//! Reading a `.log` file from its beginning to find out which of its bytes are messages, and to
+//! write its index anew. Holds one buffer, whatever sizes the file claims.
+
+use std::path::Path;
+
+use crate::message::Offset;
+use crate::message::set::{ENTRY_OVERHEAD, MIN_MESSAGE, u32_at, u64_at};
+use crate::util::fs;
+
+use super::Result;
+use super::data_file::DataFile;
+use super::offset_index::OffsetIndex;
+
+/// Bytes read at once.
+const BUFFER: usize = 256 * 1024;
+
+/// What a scan found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scan {
+    /// Bytes from the beginning that are messages.
+    pub(crate) valid: u64,
+    /// The offset after the last of them.
+    pub(crate) next: Offset,
+    /// Why the rest are none, if there is a rest that is more than a torn end.
+    pub(crate) problem: Option<String>,
+}
+
+/// Goes through `data`, checks each message, and fills `index` (which is emptied first) with an
+/// entry about every `interval` bytes. A message ends the scan when it is cut off, when its size is
+/// none, when its offset does not rise, and with `checksums` when its checksum is wrong. Compressed
+/// values are not looked into: the index names the offset after the message before, which is that of
+/// the first message inside unless a cleaner made gaps, and never too high.
+pub(crate) fn rebuild(
+    data: &DataFile,
+    index: &OffsetIndex,
+    base: Offset,
+    interval: u64,
+    checksums: bool,
+) -> Result<Scan> {
+    index.clear()?;
+    let size = data.size();
+    let mut forward = Forward::new(data, size);
+    let (mut at, mut next) = (0, base);
+    let mut indexed = 0;
+    let problem = loop {
+        let header = match forward.get(at, ENTRY_OVERHEAD)? {
+            Some(bytes) => (u64_at(bytes, 0) as i64, u32_at(bytes, 8) as i32),
+            None => break None,
+        };
+        let (offset, message_size) = header;
+        let length = match usize::try_from(message_size) {
+            Ok(n) if n >= MIN_MESSAGE => n,
+            // Zeros are what preallocation and torn pages leave.
+            Ok(0) if offset == 0 => break None,
+            _ => break Some(format!("Message found with corrupt size ({message_size})")),
+        };
+        if at + (ENTRY_OVERHEAD + length) as u64 > size {
+            break None;
+        }
+        if offset < next {
+            break Some(format!("offset {offset} found where {next} or more was due"));
+        }
+        if checksums && let Some(problem) = forward.check(at + ENTRY_OVERHEAD as u64, length)? {
+            break Some(problem);
+        }
+        if at - indexed > interval {
+            let codec = forward.attributes(at)? & 7;
+            index.append(if codec == 0 { offset } else { next }, at)?;
+            indexed = at;
+        }
+        at += (ENTRY_OVERHEAD + length) as u64;
+        next = offset + 1;
+    };
+    index.write_out()?;
+    if let Some(problem) = &problem {
+        warn_invalid(data.path(), at, problem);
+    }
+    Ok(Scan {
+        valid: at,
+        next,
+        problem,
+    })
+}
+
+fn warn_invalid(path: &Path, at: u64, problem: &str) {
+    ::log::warn!(
+        "Found invalid messages in log segment {} at byte offset {at}: {problem}.",
+        path.display()
+    );
+}
+
+/// A buffer that moves forward over the file.
+struct Forward<'a> {
+    data: &'a DataFile,
+    end: u64,
+    buffer: Vec<u8>,
+    filled: usize,
+    at: u64,
+}
+
+impl<'a> Forward<'a> {
+    fn new(data: &'a DataFile, end: u64) -> Forward<'a> {
+        let length = usize::try_from(end).map_or(BUFFER, |e| e.min(BUFFER));
+        Forward {
+            data,
+            end,
+            buffer: vec![0; length],
+            filled: 0,
+            at: 0,
+        }
+    }
+
+    /// The `n` bytes at `position`, or `None` if the file ends before or `n` is more than the buffer.
+    fn get(&mut self, position: u64, n: usize) -> Result<Option<&[u8]>> {
+        if position + n as u64 > self.end || n > self.buffer.len() {
+            return Ok(None);
+        }
+        let held = position >= self.at && position + n as u64 <= self.at + self.filled as u64;
+        if !held {
+            self.filled = fs::read_at(self.data.file(), &mut self.buffer, position)
+                .map_err(|e| self.data.failed("read", e))?;
+            self.at = position;
+        }
+        let start = usize::try_from(position - self.at).unwrap_or(usize::MAX);
+        Ok(self.buffer[..self.filled].get(start..start + n))
+    }
+
+    /// What is wrong with the checksum of the message of `length` bytes at `position`.
+    fn check(&mut self, position: u64, length: usize) -> Result<Option<String>> {
+        if let Some(message) = self.get(position, length)? {
+            let (stored, computed) = (u32_at(message, 0), crate::message::crc32(&message[4..]));
+            return Ok(differs(stored, computed));
+        }
+        let Some(stored) = self.get(position, 4)?.map(|b| u32_at(b, 0)) else {
+            return Ok(Some("it is cut short".to_owned()));
+        };
+        let mut hasher = crc32fast::Hasher::new();
+        let (mut at, end) = (position + 4, position + length as u64);
+        while at < end {
+            let n = usize::try_from(end - at).map_or(BUFFER, |left| left.min(self.buffer.len()));
+            let Some(part) = self.get(at, n)? else {
+                return Ok(Some("it is cut short".to_owned()));
+            };
+            hasher.update(part);
+            at += n as u64;
+        }
+        Ok(differs(stored, hasher.finalize()))
+    }
+
+    /// The attributes of the entry at `position`, which is there whole.
+    fn attributes(&mut self, position: u64) -> Result<u8> {
+        let message = self.get(position + ENTRY_OVERHEAD as u64, MIN_MESSAGE)?;
+        Ok(message.map_or(0, |m| m[5]))
+    }
+}
+
+fn differs(stored: u32, computed: u32) -> Option<String> {
+    (stored != computed).then(|| {
+        crate::message::Error::Checksum {
+            position: 0,
+            stored,
+            computed,
+        }
+        .to_string()
+    })
+}
