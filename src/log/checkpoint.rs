@@ -138,7 +138,11 @@ fn parse(bytes: &[u8]) -> std::result::Result<BTreeMap<TopicPartition, Offset>, 
     };
     match version.trim().parse::<i32>() {
         Ok(0) => {}
-        Ok(v) => return Err(format!("Unrecognized version of the highwatermark checkpoint file: {v}")),
+        Ok(v) => {
+            return Err(format!(
+                "Unrecognized version of the highwatermark checkpoint file: {v}"
+            ));
+        }
         Err(_) => return Err(malformed(version)),
     }
     let Some(expected) = lines.next() else {
@@ -175,7 +179,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = OffsetCheckpoint::new(dir.path().join("c"));
         assert_eq!(file.read().unwrap(), BTreeMap::new());
-        let offsets = BTreeMap::from([(TopicPartition::new("a-b", 1), 7), (TopicPartition::new("t", 0), 42)]);
+        let offsets = BTreeMap::from([
+            (TopicPartition::new("a-b", 1), 7),
+            (TopicPartition::new("t", 0), 42),
+        ]);
         file.write(&offsets).unwrap();
         assert_eq!(std::fs::read(file.path()).unwrap(), b"0\n2\na-b 1 7\nt 0 42\n");
         assert_eq!(file.read().unwrap(), offsets);
@@ -192,7 +199,10 @@ mod tests {
     #[test]
     fn damage_is_told_in_kafka_s_words() {
         for (text, words) in [
-            ("1\n0\n", "Unrecognized version of the highwatermark checkpoint file: 1"),
+            (
+                "1\n0\n",
+                "Unrecognized version of the highwatermark checkpoint file: 1",
+            ),
             ("0\n2\nt 0 5\n", "Expected 2 entries but found only 1"),
             ("0\n2\nt 0 5\nt 0 5\n", "Expected 2 entries but found only 1"),
             ("0\n1\nt 0\n", "Malformed line in offset checkpoint file: 't 0'."),

@@ -201,10 +201,7 @@ impl Headers<'_> {
     fn read(&mut self, position: u64) -> Result<Option<(Offset, i32)>> {
         let within = |window: &[u8], window_at: u64| {
             let start = usize::try_from(position - window_at).ok()?;
-            let bytes: [u8; ENTRY_OVERHEAD] = window
-                .get(start..start + ENTRY_OVERHEAD)?
-                .try_into()
-                .ok()?;
+            let bytes: [u8; ENTRY_OVERHEAD] = window.get(start..start + ENTRY_OVERHEAD)?.try_into().ok()?;
             let [o0, o1, o2, o3, o4, o5, o6, o7, s0, s1, s2, s3] = bytes;
             Some((
                 i64::from_be_bytes([o0, o1, o2, o3, o4, o5, o6, o7]),

@@ -281,7 +281,11 @@ impl LogManager {
         let threads = self.settings.recovery_threads_per_dir.max(1);
         let results: Vec<Result<()>> = std::thread::scope(|scope| {
             let close = |dir: &LogDir| self.close_dir(dir, threads);
-            let running: Vec<_> = self.dirs.iter().map(|dir| scope.spawn(move || close(dir))).collect();
+            let running: Vec<_> = self
+                .dirs
+                .iter()
+                .map(|dir| scope.spawn(move || close(dir)))
+                .collect();
             running
                 .into_iter()
                 .map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))

@@ -122,7 +122,8 @@ impl OffsetIndex {
         if length % ENTRY as u64 != 0 {
             return Ok(false);
         }
-        let fits = |e: &Entry| e.relative > 0 && e.relative <= i32::MAX as u32 && u64::from(e.position) < data_size;
+        let fits =
+            |e: &Entry| e.relative > 0 && e.relative <= i32::MAX as u32 && u64::from(e.position) < data_size;
         if !state.last.as_ref().is_none_or(fits) {
             return Ok(false);
         }
@@ -231,7 +232,8 @@ impl OffsetIndex {
         state.written = state.count;
         state.tail.clear();
         state.dirty = true;
-        file.set_len(state.count * ENTRY as u64).during("truncate", &self.path)?;
+        file.set_len(state.count * ENTRY as u64)
+            .during("truncate", &self.path)?;
         Ok(())
     }
 

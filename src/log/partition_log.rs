@@ -134,7 +134,13 @@ impl Log {
         chores: Arc<Chores>,
         recovery_points: Arc<RecoveryPoints>,
     ) -> Log {
-        let active = Arc::clone(loaded.segments.last_key_value().expect("a loaded log has a segment").1);
+        let active = Arc::clone(
+            loaded
+                .segments
+                .last_key_value()
+                .expect("a loaded log has a segment")
+                .1,
+        );
         let end = LogPosition {
             offset: loaded.next,
             segment: active.base(),

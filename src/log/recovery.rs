@@ -88,19 +88,30 @@ pub(crate) fn load(r: &Recovery<'_>) -> Result<Loaded> {
 }
 
 fn finish(r: &Recovery<'_>, segments: BTreeMap<Offset, Segment>) -> Result<Loaded> {
-    let active = segments.last_key_value().expect("one was made if there was none").1;
+    let active = segments
+        .last_key_value()
+        .expect("one was made if there was none")
+        .1;
     let next = match active.next_offset() {
         // Flushed and damaged since: the end is not known, and writing on would bury it.
         Err(Error::Damaged { path, reason }) => {
             warn!("{}: {reason}, the log ends before it", path.display());
-            let scan = rebuild(active.data(), active.index(), active.base(), interval(r.config), false)?;
+            let scan = rebuild(
+                active.data(),
+                active.index(),
+                active.base(),
+                interval(r.config),
+                false,
+            )?;
             active.data().truncate(scan.valid)?;
             scan.next
         }
         other => other?,
     };
     // A torn end that a clean stop cannot leave, but a copy of files can.
-    let end = active.find(next.saturating_sub(1), active.size())?.map_or(0, |h| h.next);
+    let end = active
+        .find(next.saturating_sub(1), active.size())?
+        .map_or(0, |h| h.next);
     if end < active.size() {
         warn!(
             "Found {} bytes behind the last message of {}, cutting them off.",
@@ -112,7 +123,10 @@ fn finish(r: &Recovery<'_>, segments: BTreeMap<Offset, Segment>) -> Result<Loade
     let name = r.dir.file_name().unwrap_or_default().to_string_lossy();
     info!("Completed load of log {name} with log end offset {next}");
     Ok(Loaded {
-        segments: segments.into_iter().map(|(base, s)| (base, Arc::new(s))).collect(),
+        segments: segments
+            .into_iter()
+            .map(|(base, s)| (base, Arc::new(s)))
+            .collect(),
         next,
         recovery_point: if r.clean { next } else { r.recovery_point.min(next) },
     })

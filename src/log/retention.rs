@@ -90,7 +90,16 @@ mod tests {
     #[test]
     fn a_log_never_shrinks_below_its_size_bound() {
         let s = segments(&[(10, 0), (10, 0), (10, 0)]);
-        for (bound, goes) in [(-1, 0), (0, 3), (9, 2), (10, 2), (11, 1), (20, 1), (21, 0), (30, 0)] {
+        for (bound, goes) in [
+            (-1, 0),
+            (0, 3),
+            (9, 2),
+            (10, 2),
+            (11, 1),
+            (20, 1),
+            (21, 0),
+            (30, 0),
+        ] {
             assert_eq!(beyond_size(&s, bound), goes, "{bound}");
         }
     }

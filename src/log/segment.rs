@@ -59,7 +59,11 @@ impl Segment {
                 fs::remove_file(path)?;
             }
         }
-        let preallocate = if config.preallocate { config.segment_bytes } else { 0 };
+        let preallocate = if config.preallocate {
+            config.segment_bytes
+        } else {
+            0
+        };
         let data = DataFile::create(log, u64::try_from(preallocate).unwrap_or(0))?;
         let index = OffsetIndex::create(index, base)?;
         Ok(Segment::new(base, data, index, config, now, now))
@@ -163,7 +167,8 @@ impl Segment {
             self.index.append(first, position)?;
             since = 0;
         }
-        self.since_index_entry.store(since + set.len() as u64, Ordering::Relaxed);
+        self.since_index_entry
+            .store(since + set.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 

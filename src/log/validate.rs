@@ -145,7 +145,11 @@ pub(crate) fn check_for_follower(set: &[u8], next: Offset) -> Result<Copied> {
         // The first offset inside a wrapper is not worth inflating it.
         let plain = entry.message[5] & Codec::MASK.cast_unsigned() == 0;
         copied = Copied {
-            first: if copied.messages == 0 && plain { entry.offset } else { copied.first },
+            first: if copied.messages == 0 && plain {
+                entry.offset
+            } else {
+                copied.first
+            },
             last: entry.offset,
             messages: copied.messages + 1,
             valid: entry.end,

@@ -117,7 +117,11 @@ fn partitions(dir: &Path) -> Result<Vec<(TopicPartition, PathBuf)>> {
         if !path.is_dir() {
             continue;
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if name == LOST_AND_FOUND {
             warn!("Ignoring {}, which the file system made.", path.display());
             continue;

@@ -116,7 +116,12 @@ impl Log {
         }
         let mut segments = self.segments.write().expect("a log user panicked");
         segments.retain(|base, _| *base <= target);
-        let active = Arc::clone(segments.last_key_value().expect("a segment begins below the target").1);
+        let active = Arc::clone(
+            segments
+                .last_key_value()
+                .expect("a segment begins below the target")
+                .1,
+        );
         active.truncate_to(target, now)?;
         self.move_end(&active, target);
         drop(segments);
@@ -147,7 +152,12 @@ impl Log {
         for segment in &all {
             self.retire(segment)?;
         }
-        let fresh = Arc::new(Segment::create(&self.dir, target, &self.config(), self.clock.wall())?);
+        let fresh = Arc::new(Segment::create(
+            &self.dir,
+            target,
+            &self.config(),
+            self.clock.wall(),
+        )?);
         let mut segments = self.segments.write().expect("a log user panicked");
         segments.clear();
         segments.insert(target, Arc::clone(&fresh));
@@ -213,7 +223,10 @@ impl Log {
         let oldest: Vec<Arc<Segment>> = self.segments().values().take(count).map(Arc::clone).collect();
         for segment in oldest {
             self.stop_on_failure(self.retire(&segment))?;
-            self.segments.write().expect("a log user panicked").remove(&segment.base());
+            self.segments
+                .write()
+                .expect("a log user panicked")
+                .remove(&segment.base());
         }
         Ok(count)
     }

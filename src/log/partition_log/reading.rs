@@ -45,10 +45,7 @@ impl Log {
             match self.above(segment.base()) {
                 Some(next) if next.base() <= end.segment => segment = next,
                 _ => {
-                    return Ok(Fetched {
-                        at: end,
-                        slice: None,
-                    });
+                    return Ok(Fetched { at: end, slice: None });
                 }
             }
         }
@@ -81,7 +78,10 @@ impl Log {
         let count = match timestamp {
             -1 => known.len(),
             -2 => 1,
-            _ => known.iter().rposition(|(_, t)| *t <= timestamp).map_or(0, |i| i + 1),
+            _ => known
+                .iter()
+                .rposition(|(_, t)| *t <= timestamp)
+                .map_or(0, |i| i + 1),
         };
         let newest_first = known[..count].iter().rev().map(|(offset, _)| *offset);
         newest_first.take(usize::try_from(max).unwrap_or(0)).collect()
