@@ -10,7 +10,6 @@
 //! Does not know what the settings are for.
 
 pub mod broker;
-pub mod client;
 
 pub mod definition;
 pub mod keeper;
@@ -18,7 +17,6 @@ pub mod properties;
 pub mod topic;
 
 pub use broker::BrokerConfig;
-pub use client::{ConsumerConfig, OldProducerConfig, ProducerConfig};
 
 pub use keeper::KeeperConfig;
 pub use properties::Properties;

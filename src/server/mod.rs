@@ -1,8 +1,13 @@
 //! One broker assembled, and its requests answered.
 //!
 //! Reading order: [`services`] (what handlers may touch), [`handlers`] (one function per request),
-//! [`metadata_cache`] (what the controller told us).
+//! [`metadata_cache`] (what the controller told us), [`identity`] (which broker this is),
+//! [`registration`] (being known to the others).
 
+mod controlled_shutdown;
 mod handlers;
+pub mod identity;
+mod local_host;
 pub mod metadata_cache;
+pub mod registration;
 pub mod services;

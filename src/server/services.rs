@@ -1,14 +1,25 @@
 //! Everything that handlers may touch, in one place. Holds no logic.
 
+use std::sync::Arc;
+
+use crate::cluster::BrokerId;
+use crate::config::BrokerConfig;
 use crate::metrics::Registry;
 use crate::server::metadata_cache::MetadataCache;
 use crate::util::clock::Clock;
+use crate::zookeeper::Session;
 
 /// One broker's parts, as its handlers see them.
 #[derive(Debug)]
 pub struct Services {
+    /// This broker.
+    pub id: BrokerId,
+    /// Its settings.
+    pub config: Arc<BrokerConfig>,
     /// What the controller told of the cluster.
     pub metadata: MetadataCache,
+    /// Its session.
+    pub zookeeper: Session,
     /// Counts.
     pub metrics: Registry,
     /// Time.

@@ -7,6 +7,8 @@
 //! Read in this order: this file, [`options`] (the option parser of 0.9's programs), then one file per program.
 
 pub mod options;
+pub mod runtime;
+pub mod signals;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

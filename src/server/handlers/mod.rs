@@ -1,9 +1,10 @@
 //! From a request to its answer: this file is the match and nothing else, each request has one free
 //! function in the file of its kind.
 //!
-//! [`versions`] says which layout is meant; then [`groups`].
+//! [`versions`] says which layout is meant; then [`offsets`], [`groups`].
 
 mod groups;
+mod offsets;
 mod versions;
 
 use std::net::SocketAddr;
@@ -103,6 +104,8 @@ async fn answer(
         }};
     }
     Ok(match key {
+        ApiKey::OffsetCommit => answered!(r => offsets::offset_commit(s, version, r).await),
+        ApiKey::OffsetFetch => answered!(r => offsets::offset_fetch(s, version, r).await),
         ApiKey::GroupCoordinator => answered!(r => groups::group_coordinator(r)),
         ApiKey::JoinGroup => answered!(r => groups::join_group(r)),
         ApiKey::Heartbeat => answered!(r => groups::heartbeat(r)),

@@ -1,0 +1,259 @@
+//! Being known to the cluster: the ephemeral node `/brokers/ids/N`, for as long as the broker lives.
+//! Knows nothing of what the broker serves; it is given addresses and keeps them published.
+//!
+//! The node goes with its session. So a broker that comes back quickly meets the node of its own
+//! former life, and a broker whose session expired has none: the first waits for the old node to
+//! go, the second registers again, however long it takes.
+
+use std::time::Duration;
+
+use ::log::{info, warn};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::local_host;
+use crate::cluster::{Broker, BrokerId, Endpoint};
+use crate::util::clock::Clock;
+use crate::util::shutdown::{Shutdown, Stop};
+use crate::zookeeper::{self, Session, paths, znodes};
+
+/// Pause before a failed registration is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How much longer than its timeout a dead session may live: ZooKeeper ends sessions at the beat of
+/// its own tick, two seconds unless configured otherwise.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(4);
+
+/// Why the first registration failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another broker has the id. The text is Kafka's.
+    #[error(
+        "A broker is already registered on the path {path}. This probably indicates that you either have configured a brokerid that is already in use, or else you have shutdown this broker and restarted it faster than the zookeeper timeout so it appears to be re-registering. It is registered as {as_what}"
+    )]
+    Taken {
+        /// The node.
+        path: String,
+        /// The other broker's addresses.
+        as_what: String,
+    },
+    /// ZooKeeper said no.
+    #[error("registering broker {id}: {source}")]
+    ZooKeeper {
+        /// This broker.
+        id: BrokerId,
+        /// What it said.
+        #[source]
+        source: zookeeper::Error,
+    },
+}
+
+/// What is published.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// This broker.
+    pub id: BrokerId,
+    /// Where clients are told to go. An empty host becomes this machine's name, found anew at each
+    /// registration. No port is 0.
+    pub advertised: Vec<Endpoint>,
+    /// Whether the ports were chosen by the system, so that a former life had others.
+    pub free_ports: bool,
+    /// How long a dead session keeps its nodes.
+    pub session_timeout: Duration,
+}
+
+/// A published broker. Ends with [`Registration::stop`]; the node itself ends with the session.
+#[derive(Debug)]
+pub struct Registration {
+    registered: watch::Receiver<u64>,
+    shutdown: Shutdown,
+    task: JoinHandle<()>,
+}
+
+impl Registration {
+    /// Registers and keeps the registration alive. Afterwards the node stands.
+    ///
+    /// # Errors
+    /// [`Error::Taken`] if the id belongs to another broker: at once if the other one's address
+    /// cannot have been ours, else after a dead session's node would have gone.
+    pub async fn start(identity: Identity, zookeeper: Session, clock: Clock) -> Result<Registration, Error> {
+        let (published, registered) = watch::channel(0);
+        let generation = register(&identity, &zookeeper, &clock).await?;
+        published.send_replace(generation);
+        let shutdown = Shutdown::new();
+        let task = tokio::spawn(keep(identity, zookeeper, clock, published, shutdown.stop()));
+        Ok(Registration {
+            registered,
+            shutdown,
+            task,
+        })
+    }
+
+    /// The generation of the ZooKeeper session in which the node was made last. Whoever acts for
+    /// the cluster waits until this is the current one, so that it does not take itself for dead.
+    pub fn registered(&self) -> watch::Receiver<u64> {
+        self.registered.clone()
+    }
+
+    /// Stops looking after the node; closing the session removes it.
+    pub async fn stop(self) {
+        self.shutdown.ask();
+        let _ = self.task.await;
+    }
+}
+
+/// Registers anew in each session that follows an expired one, until stopped.
+async fn keep(
+    identity: Identity,
+    zookeeper: Session,
+    clock: Clock,
+    published: watch::Sender<u64>,
+    mut stop: Stop,
+) {
+    let mut state = zookeeper.state();
+    loop {
+        let done = *published.borrow();
+        let changed = state.wait_for(|s| s.closed || s.generation != done);
+        let closed = tokio::select! {
+            seen = changed => seen.map_or(true, |s| s.closed),
+            _ = stop.wait() => return,
+        };
+        if closed {
+            return;
+        }
+        info!("re-registering broker info in ZK for broker {}", identity.id);
+        let outcome = tokio::select! {
+            outcome = register(&identity, &zookeeper, &clock) => outcome,
+            _ = stop.wait() => return,
+        };
+        match outcome {
+            Ok(generation) => {
+                info!("done re-registering broker {}", identity.id);
+                published.send_replace(generation);
+            }
+            Err(e) => {
+                warn!("{e}; trying again");
+                tokio::select! {
+                    _ = clock.sleep(RETRY) => {}
+                    _ = stop.wait() => return,
+                }
+            }
+        }
+    }
+}
+
+/// Makes the node and returns the generation of the session that owns it.
+async fn register(identity: &Identity, zookeeper: &Session, clock: &Clock) -> Result<u64, Error> {
+    let failed = |source| Error::ZooKeeper {
+        id: identity.id,
+        source,
+    };
+    let path = paths::broker(identity.id.0);
+    let mut give_up_at = None;
+    loop {
+        // Whatever happens from here on happens in one session, or fails.
+        let zookeeper = zookeeper.pinned();
+        let endpoints = local_host::fill_in(&identity.advertised);
+        let node = znodes::broker::Registration {
+            broker: Broker {
+                id: identity.id,
+                endpoints: endpoints.clone(),
+            },
+            jmx_port: -1,
+            timestamp: clock.wall(),
+        };
+        match zookeeper
+            .create_ephemeral_checked(&path, node.encode().as_bytes())
+            .await
+        {
+            Ok(()) => {
+                let shown: Vec<_> = endpoints.iter().map(Endpoint::to_string).collect();
+                info!(
+                    "Registered broker {} at path {path} with addresses: {}",
+                    identity.id,
+                    shown.join(",")
+                );
+                return Ok(zookeeper.generation());
+            }
+            Err(zookeeper::Error::NodeExists) => {}
+            Err(zookeeper::Error::SessionExpired) => continue,
+            Err(e) => return Err(failed(e)),
+        }
+
+        // Somebody has the id: we ourselves a moment ago, or another.
+        let (found, gone) = match zookeeper.get_watched(&path).await {
+            Err(zookeeper::Error::SessionExpired) => continue,
+            seen => seen.map_err(failed)?,
+        };
+        let Some(found) = found else { continue };
+        let theirs =
+            znodes::broker::Registration::decode(identity.id, found.data.as_deref().unwrap_or_default());
+        let as_what = match &theirs {
+            Ok(r) => r
+                .broker
+                .endpoints
+                .iter()
+                .map(Endpoint::to_string)
+                .collect::<Vec<_>>()
+                .join(","),
+            Err(_) => "what no broker writes".to_owned(),
+        };
+        let taken = Error::Taken {
+            path: path.clone(),
+            as_what,
+        };
+        if !theirs.is_ok_and(|r| may_be_former_self(&endpoints, identity.free_ports, &r.broker)) {
+            return Err(taken);
+        }
+        let now = clock.now();
+        let deadline = *give_up_at.get_or_insert_with(|| {
+            let patience = identity.session_timeout + EXPIRY_MARGIN;
+            warn!(
+                "{path} still stands from this broker's former session 0x{:x}; waiting up to {} ms for it to go",
+                found.stat.ephemeral_owner,
+                patience.as_millis()
+            );
+            now + patience
+        });
+        if now >= deadline {
+            return Err(taken);
+        }
+        tokio::select! {
+            _ = gone.fired() => {}
+            _ = clock.sleep_until(deadline) => {}
+        }
+    }
+}
+
+/// Whether a node with the addresses of `found` can be what this broker left behind: one of its
+/// addresses is ours, the port aside if it was not ours to choose.
+fn may_be_former_self(mine: &[Endpoint], free_ports: bool, found: &Broker) -> bool {
+    found.endpoints.iter().any(|theirs| {
+        mine.iter()
+            .any(|ours| theirs.host == ours.host && (free_ports || theirs.port == ours.port))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_node_with_our_address_can_be_our_former_self() {
+        let at = |text: &str| Endpoint::parse(text).unwrap();
+        let found = |text: &str| Broker {
+            id: BrokerId(0),
+            endpoints: vec![at(text)],
+        };
+        let mine = [at("PLAINTEXT://h:9092")];
+        assert!(may_be_former_self(&mine, false, &found("PLAINTEXT://h:9092")));
+        assert!(!may_be_former_self(&mine, false, &found("PLAINTEXT://h:9093")));
+        assert!(!may_be_former_self(
+            &mine,
+            false,
+            &found("PLAINTEXT://other:9092")
+        ));
+        assert!(may_be_former_self(&mine, true, &found("PLAINTEXT://h:4711")));
+        assert!(!may_be_former_self(&mine, true, &found("PLAINTEXT://other:9092")));
+    }
+}

@@ -1,0 +1,30 @@
+//! The threads that a server runs on.
+
+use std::future::Future;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long disk work on other threads may go on after the server has ended.
+const REST: Duration = Duration::from_millis(200);
+
+/// Runs a server's main future on a runtime with a thread per processor, and at least two: an
+/// append to a slow disk on one of them leaves the other to answer.
+pub fn run(main: impl Future<Output = ExitCode>) -> ExitCode {
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(processors.max(2))
+        .thread_name("kafka")
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => {
+            let code = runtime.block_on(main);
+            runtime.shutdown_timeout(REST);
+            code
+        }
+        Err(e) => {
+            eprintln!("cannot start threads: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
