@@ -2,6 +2,7 @@
 //! ZooKeeper. ARCHITECTURE.md draws the floors; a module imports lower floors only.
 
 pub mod client;
+pub mod admin;
 pub mod cluster;
 pub mod config;
 pub mod controller;

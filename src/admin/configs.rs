@@ -1,0 +1,114 @@
+//! Dynamic settings of topics and clients: the whole set is written to the entity's node, then a
+//! notification tells the brokers to read it.
+
+use std::collections::BTreeMap;
+
+use ::log::warn;
+
+use super::error::{Error, Result};
+use super::topics::topic_exists;
+use crate::config::LogConfig;
+use crate::jute::CreateMode;
+use crate::zookeeper::paths::{self, EntityType};
+use crate::zookeeper::{Session, znodes};
+
+/// Settings by name, as typed.
+pub type Settings = BTreeMap<String, String>;
+
+/// Checks a topic's settings, names and values.
+///
+/// # Errors
+/// [`Error::Config`] with Kafka's words for the first mistake.
+pub(super) fn validate(settings: &Settings) -> Result<()> {
+    LogConfig::validate(settings).map_err(|e| {
+        let first = e.0.first().map(|mistake| mistake.rule.clone());
+        Error::Config(first.unwrap_or_default())
+    })
+}
+
+/// Replaces all of a topic's settings and notifies the brokers.
+///
+/// # Errors
+/// [`Error::NoTopicToConfigure`], [`Error::Config`]; nothing is written then.
+pub async fn change_topic_config(session: &Session, topic: &str, settings: &Settings) -> Result<()> {
+    if !topic_exists(session, topic).await? {
+        return Err(Error::NoTopicToConfigure(topic.to_owned()));
+    }
+    validate(settings)?;
+    change(session, EntityType::Topic, topic, settings).await
+}
+
+/// Replaces all of a client's settings and notifies the brokers. They are not checked.
+pub async fn change_client_config(session: &Session, client: &str, settings: &Settings) -> Result<()> {
+    change(session, EntityType::Client, client, settings).await
+}
+
+async fn change(session: &Session, entity: EntityType, name: &str, settings: &Settings) -> Result<()> {
+    write(session, entity, name, settings).await?;
+    let change = znodes::config::Change {
+        entity,
+        name: name.to_owned(),
+    };
+    let path = paths::config_change_sequence();
+    let data = change.encode();
+    let mode = CreateMode::PersistentSequential;
+    session
+        .create_recursive(&path, Some(data.as_bytes()), mode)
+        .await?;
+    Ok(())
+}
+
+/// Writes an entity's settings, notifying nobody.
+pub(super) async fn write(
+    session: &Session,
+    entity: EntityType,
+    name: &str,
+    settings: &Settings,
+) -> Result<()> {
+    let data = znodes::config::encode(settings);
+    let path = paths::entity_config(entity, name);
+    Ok(session.put(&path, data.as_bytes()).await?)
+}
+
+/// The settings of one topic; empty if it has none.
+///
+/// # Errors
+/// [`Error::Node`] if the node holds something else.
+pub async fn fetch_topic_config(session: &Session, topic: &str) -> Result<Settings> {
+    fetch_config(session, EntityType::Topic, topic).await
+}
+
+/// The settings of one topic or client; empty if it has none.
+///
+/// # Errors
+/// [`Error::Node`] if the node holds something else.
+pub async fn fetch_config(session: &Session, entity: EntityType, name: &str) -> Result<Settings> {
+    let path = paths::entity_config(entity, name);
+    let data = session.get(&path).await?.and_then(|node| node.data);
+    znodes::config::decode(data.as_deref()).map_err(|reason| Error::Node { path, reason })
+}
+
+/// The settings of all topics that have a node for them, by topic.
+pub async fn fetch_topic_configs(session: &Session) -> Result<BTreeMap<String, Settings>> {
+    fetch_configs(session, EntityType::Topic).await
+}
+
+/// The settings of all topics or all clients that have a node for them, by name.
+///
+/// A node that holds something else is left out with a warning; 0.9.0.1 does not start then.
+pub async fn fetch_configs(session: &Session, entity: EntityType) -> Result<BTreeMap<String, Settings>> {
+    let names = session.children(&paths::entity_configs(entity)).await?;
+    let mut all = BTreeMap::new();
+    for name in names.into_iter().flat_map(|(names, _)| names) {
+        match fetch_config(session, entity, &name).await {
+            Ok(settings) => {
+                all.insert(name, settings);
+            }
+            Err(Error::Node { path, reason }) => {
+                warn!("Ignoring the configuration in {path}: {reason}");
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(all)
+}
