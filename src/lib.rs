@@ -1,8 +1,8 @@
 //! A ZooKeeper-coordinated broker, faithful to Apache Kafka 0.9.0.1 on the wire, on disk and in
 //! ZooKeeper. ARCHITECTURE.md draws the floors; a module imports lower floors only.
 
-pub mod client;
 pub mod admin;
+pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod controller;

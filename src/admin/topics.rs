@@ -148,7 +148,10 @@ fn check_lists(assignment: &Assignment) -> Result<()> {
 }
 
 fn check_duplicates(assignment: &Assignment) -> Result<()> {
-    if assignment.values().all(|replicas| duplicates(replicas).is_empty()) {
+    if assignment
+        .values()
+        .all(|replicas| duplicates(replicas).is_empty())
+    {
         return Ok(());
     }
     let lists = assignment
@@ -243,9 +246,7 @@ pub async fn add_partitions(
     typed: Option<&str>,
 ) -> Result<Assignment> {
     let no_topic = || Error::NoTopic(topic.to_owned());
-    let mut all = read_assignment(session, topic)
-        .await?
-        .ok_or_else(no_topic)?;
+    let mut all = read_assignment(session, topic).await?.ok_or_else(no_topic)?;
     let existing = i32::try_from(all.len()).unwrap_or(i32::MAX);
     let first = all.get(&0).or_else(|| all.values().next());
     let first = first.cloned().ok_or_else(no_topic)?;
