@@ -4,7 +4,9 @@
 //! [`metadata_cache`] (what the controller told us), [`identity`] (which broker this is),
 //! [`registration`] (being known to the others).
 
+pub mod broker;
 mod controlled_shutdown;
+pub mod dynamic;
 mod handlers;
 pub mod identity;
 mod local_host;

@@ -1,9 +1,10 @@
 //! From a request to its answer: this file is the match and nothing else, each request has one free
 //! function in the file of its kind.
 //!
-//! [`versions`] says which layout is meant; then [`offsets`], [`groups`].
+//! [`versions`] says which layout is meant; then [`metadata`], [`offsets`], [`groups`].
 
 mod groups;
+mod metadata;
 mod offsets;
 mod versions;
 
@@ -104,6 +105,7 @@ async fn answer(
         }};
     }
     Ok(match key {
+        ApiKey::Metadata => answered!(r => metadata::metadata(s, who, r).await),
         ApiKey::OffsetCommit => answered!(r => offsets::offset_commit(s, version, r).await),
         ApiKey::OffsetFetch => answered!(r => offsets::offset_fetch(s, version, r).await),
         ApiKey::GroupCoordinator => answered!(r => groups::group_coordinator(r)),

@@ -1,0 +1,491 @@
+//! One broker as an ordered list of parts, started down the list and stopped up it
+//! (kafka.server.KafkaServer).
+//!
+//! | part | started when | stopped |
+//! |---|---|---|
+//! | ZooKeeper session | first: all else stands on it | last: with it go the broker's nodes |
+//! | logs | topic settings are read | when nobody reads or writes any more |
+//! | identity | the directories are locked | |
+//! | listeners | the id is known; bound here, connections wait | before what answers them |
+//! | replicas | the logs are recovered | after the listeners |
+//! | answering | all that handlers touch is there | with the listeners |
+//! | dynamic settings | logs may change | |
+//! | registration | requests are answered | with the session |
+//! | controller | this broker is registered | after the listeners |
+//!
+//! The controller comes after the registration, unlike in 0.9.0.1: one that stands for election
+//! before its own broker is registered finds itself dead and takes its own leaderships away.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use ::log::{info, warn};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::dynamic::DynamicConfigManager;
+use super::handlers::Dispatch;
+use super::identity::{self, Wishes};
+use super::metadata_cache::MetadataCache;
+use super::registration::{self, Identity, Registration};
+use super::services::Services;
+use super::{controlled_shutdown, local_host};
+use crate::admin;
+use crate::cluster::{BrokerId, Endpoint, MetadataImage, SecurityProtocol};
+use crate::config::BrokerConfig;
+use crate::config::broker::InterBrokerProtocol;
+use crate::log::{self, LogManager, ManagerSettings};
+use crate::metrics::{Gauge, Name, Registry};
+use crate::network::{self, Limits, Listener, NetworkSettings};
+use crate::util::blocking;
+use crate::util::clock::Clock;
+use crate::util::shutdown::Shutdown;
+use crate::zookeeper::{self, Session, SessionSettings, paths, znodes};
+
+/// The logger's name in 0.9.
+const TARGET: &str = "kafka.server.KafkaServer";
+
+/// How long closing the ZooKeeper session may take; without an answer the session expires there.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A line follows the one that says `started` after this time: some who wait for that line read the
+/// log by bursts, and see the end of one only when the next begins.
+const AFTERTHOUGHT: Duration = Duration::from_millis(100);
+
+/// Why a broker could not start. Each text is one line that says what to look at.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A listener wants what this broker does not speak.
+    #[error(
+        "listener {0}: this broker speaks PLAINTEXT only; take the others out of listeners and advertised.listeners"
+    )]
+    Protocol(Endpoint),
+    /// ZooKeeper could not be reached or refused what every broker needs.
+    #[error("ZooKeeper at {connect}: {source}")]
+    ZooKeeper {
+        /// `zookeeper.connect`.
+        connect: String,
+        /// What went wrong.
+        #[source]
+        source: zookeeper::Error,
+    },
+    /// The settings of topics could not be read.
+    #[error("reading the settings of topics: {0}")]
+    TopicSettings(#[source] admin::Error),
+    /// A data directory cannot be used.
+    #[error(transparent)]
+    Log(#[from] log::Error),
+    /// The broker does not know who it is.
+    #[error(transparent)]
+    Identity(#[from] identity::Error),
+    /// A port cannot be had.
+    #[error(transparent)]
+    Network(#[from] network::Error),
+    /// The cluster does not take it.
+    #[error(transparent)]
+    Registration(#[from] registration::Error),
+}
+
+/// Result of starting.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Kafka's numbers for where a broker's life stands.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Starting = 1,
+    Running = 3,
+    ControlledShutdown = 6,
+    ShuttingDown = 7,
+}
+
+/// A running broker. Dropped without [`Broker::stop`] it ends as a killed one does.
+#[derive(Debug)]
+pub struct Broker {
+    services: Arc<Services>,
+    bound: Vec<Endpoint>,
+    advertised: Vec<Endpoint>,
+    parts: Parts,
+}
+
+/// What was started so far, in order.
+#[derive(Debug)]
+struct Parts {
+    clock: Clock,
+    id: BrokerId,
+    state: Gauge,
+    zookeeper: Option<Session>,
+    logs: Option<Logs>,
+    listeners: Option<Listeners>,
+    dynamic: Option<DynamicConfigManager>,
+    registration: Option<Registration>,
+    leave: Option<controlled_shutdown::Settings>,
+    afterthought: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Logs {
+    manager: Arc<LogManager>,
+    shutdown: Shutdown,
+    chores: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Listeners {
+    shutdown: Shutdown,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Broker {
+    /// Starts all parts. Afterwards the broker is registered and answers.
+    ///
+    /// # Errors
+    /// What could not be started; what had been is stopped again.
+    pub async fn start(config: BrokerConfig, clock: Clock) -> Result<Broker> {
+        let metrics = Registry::new();
+        let state = metrics.gauge(Name::new("kafka.server", "KafkaServer", "BrokerState", &[]));
+        let mut parts = Parts::none(BrokerId(config.broker_id), state, clock);
+        parts.enter(State::Starting);
+        match assemble(&mut parts, Arc::new(config), metrics).await {
+            Ok((services, bound, advertised)) => Ok(Broker {
+                services,
+                bound,
+                advertised,
+                parts,
+            }),
+            Err(e) => {
+                parts.stop().await;
+                Err(e)
+            }
+        }
+    }
+
+    /// This broker's number.
+    pub fn id(&self) -> BrokerId {
+        self.parts.id
+    }
+
+    /// Where it listens, with the ports that were really taken.
+    pub fn bound(&self) -> &[Endpoint] {
+        &self.bound
+    }
+
+    /// Where clients are told to connect.
+    pub fn advertised(&self) -> &[Endpoint] {
+        &self.advertised
+    }
+
+    /// What it knows of the cluster, and will.
+    pub fn metadata(&self) -> watch::Receiver<Arc<MetadataImage>> {
+        self.services.metadata.subscribe()
+    }
+
+    /// Its ZooKeeper session.
+    pub fn zookeeper(&self) -> &Session {
+        &self.services.zookeeper
+    }
+
+    /// What its handlers touch.
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// Hands leaderships over, then stops all parts, the last one first. Afterwards all that was
+    /// acknowledged is on disk, the logs need no recovery, and the cluster has forgotten the broker.
+    pub async fn stop(self) {
+        let Broker { services, parts, .. } = self;
+        drop(services);
+        parts.stop().await;
+    }
+}
+
+type Assembled = (Arc<Services>, Vec<Endpoint>, Vec<Endpoint>);
+
+/// Starts one part after the other; `parts` holds what is running when one fails.
+async fn assemble(parts: &mut Parts, config: Arc<BrokerConfig>, metrics: Registry) -> Result<Assembled> {
+    let clock = parts.clock.clone();
+    info!(target: TARGET, "starting");
+    refuse_strange_protocols(&config)?;
+
+    let zookeeper = connect(&config, &clock).await?;
+    parts.zookeeper = Some(zookeeper.clone());
+
+    let logs = open_logs(&config, &zookeeper, &clock).await?;
+    let shutdown = Shutdown::new();
+    let chores = logs.start(shutdown.stop());
+    parts.logs = Some(Logs {
+        manager: logs.clone(),
+        shutdown,
+        chores,
+    });
+
+    let wishes = Wishes {
+        configured: config.broker_id,
+        generate: config.broker_id_generation_enable,
+        reserved_max: config.reserved_broker_max_id,
+    };
+    let id = BrokerId(identity::establish(&config.log_dirs, wishes, &zookeeper, &clock).await?);
+    parts.id = id;
+
+    let listeners = bind(&config, &clock)?;
+    let bound: Vec<Endpoint> = listeners.iter().map(bound_endpoint).collect();
+    let advertised = advertised(&config, &bound);
+
+    let metadata = MetadataCache::default();
+
+    let services = Arc::new(Services {
+        id,
+        config: config.clone(),
+        metadata,
+        zookeeper: zookeeper.clone(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+    });
+    let dispatch = Arc::new(Dispatch::new(services.clone()));
+    let shutdown = Shutdown::new();
+    let tasks = listeners
+        .into_iter()
+        .map(|l| l.serve(dispatch.clone(), shutdown.stop()))
+        .collect();
+    parts.listeners = Some(Listeners { shutdown, tasks });
+    parts.enter(State::Running);
+
+    let defaults = config.log.clone();
+    parts.dynamic = Some(DynamicConfigManager::start(
+        zookeeper.clone(),
+        logs,
+        defaults,
+        clock.clone(),
+    ));
+
+    let identity = Identity {
+        id,
+        advertised: advertised.clone(),
+        free_ports: config.listeners.iter().any(|l| l.port == 0),
+        session_timeout: config.zookeeper_session_timeout,
+    };
+    let registration = Registration::start(identity, zookeeper.clone(), clock.clone()).await?;
+    let registered = registration.registered();
+    parts.registration = Some(registration);
+
+    if config.controlled_shutdown_enable {
+        parts.leave = Some(leave_settings(&config, id));
+    }
+
+    local_host::announce(&advertised);
+    info!(target: TARGET, "[Kafka Server {id}], started");
+    parts.afterthought = Some(tokio::spawn(name_the_controller(id, zookeeper, clock)));
+    Ok((services, bound, advertised))
+}
+
+/// Only PLAINTEXT can be spoken; better to say so than to leave a port that nobody answers.
+fn refuse_strange_protocols(config: &BrokerConfig) -> Result<()> {
+    let mut all = config.listeners.iter().chain(&config.advertised_listeners);
+    match all.find(|e| e.protocol != SecurityProtocol::Plaintext) {
+        Some(strange) => Err(Error::Protocol(strange.clone())),
+        None => Ok(()),
+    }
+}
+
+/// A session within the chroot, which is made if need be, with the nodes that every broker expects.
+async fn connect(config: &BrokerConfig, clock: &Clock) -> Result<Session> {
+    let failed = |source| Error::ZooKeeper {
+        connect: config.zookeeper_connect.clone(),
+        source,
+    };
+    let settings = SessionSettings {
+        session_timeout: config.zookeeper_session_timeout,
+        connection_timeout: config.zookeeper_connection_timeout,
+    };
+    info!(target: TARGET, "Connecting to zookeeper on {}", config.zookeeper_connect);
+    if Session::ensure_chroot(&config.zookeeper_connect, settings, clock.clone())
+        .await
+        .map_err(failed)?
+    {
+        info!(target: TARGET, "Created zookeeper path of {}", config.zookeeper_connect);
+    }
+    let session = Session::connect(&config.zookeeper_connect, settings, clock.clone())
+        .await
+        .map_err(failed)?;
+    // All at once: on a ZooKeeper that syncs its disk, one after the other takes many times as long.
+    let mut making = JoinSet::new();
+    for path in paths::COMMON {
+        let session = session.clone();
+        making.spawn(async move { session.ensure_path(path).await });
+    }
+    while let Some(made) = making.join_next().await {
+        let made = made.unwrap_or(Err(zookeeper::Error::Closed));
+        if let Err(e) = made {
+            session.close().await;
+            return Err(failed(e));
+        }
+    }
+    Ok(session)
+}
+
+/// The logs, recovered, each with its topic's settings. Settings that cannot be understood leave
+/// their topic with the broker's; 0.9.0.1 does not start then.
+async fn open_logs(config: &BrokerConfig, zookeeper: &Session, clock: &Clock) -> Result<Arc<LogManager>> {
+    let overrides = admin::fetch_topic_configs(zookeeper)
+        .await
+        .map_err(Error::TopicSettings)?;
+    let mut topics = HashMap::new();
+    for (topic, overrides) in overrides {
+        match config.log.with_overrides(&overrides) {
+            Ok(settings) => {
+                topics.insert(topic, settings);
+            }
+            Err(e) => warn!(target: TARGET, "ignoring the settings of topic {topic}: {e}"),
+        }
+    }
+    let settings = ManagerSettings {
+        recovery_threads_per_dir: config.num_recovery_threads_per_data_dir,
+        retention_check: config.log_retention_check_interval,
+        flush_check: config.log_flush_scheduler_interval,
+        checkpoint: config.log_flush_offset_checkpoint_interval,
+        ..ManagerSettings::default()
+    };
+    let (dirs, defaults, clock) = (config.log_dirs.clone(), config.log.clone(), clock.clone());
+    let open = move || LogManager::open(&dirs, defaults, &topics, settings, clock);
+    Ok(Arc::new(blocking::on_thread(open).await?))
+}
+
+fn network_settings(config: &BrokerConfig) -> NetworkSettings {
+    let defaults = NetworkSettings::default();
+    let or_system = |bytes: Option<usize>| bytes.map_or(-1, |b| i32::try_from(b).unwrap_or(i32::MAX));
+    NetworkSettings {
+        request_max_bytes: config.socket_request_max_bytes,
+        send_buffer_bytes: or_system(config.socket_send_buffer_bytes),
+        receive_buffer_bytes: or_system(config.socket_receive_buffer_bytes),
+        max_idle: config.connections_max_idle.unwrap_or(Duration::MAX),
+        max_connections_per_ip: config.max_connections_per_ip,
+        max_connections_overrides: config
+            .max_connections_per_ip_overrides
+            .iter()
+            .map(|(host, most)| (host.clone(), *most))
+            .collect(),
+        ..defaults
+    }
+}
+
+fn bind(config: &BrokerConfig, clock: &Clock) -> Result<Vec<Listener>> {
+    let settings = network_settings(config);
+    let limits = Limits::new(&settings);
+    let bound = |e| Listener::bind(e, settings.clone(), limits.clone(), clock.clone());
+    Ok(config
+        .listeners
+        .iter()
+        .map(bound)
+        .collect::<network::Result<_>>()?)
+}
+
+fn bound_endpoint(listener: &Listener) -> Endpoint {
+    Endpoint {
+        port: listener.local_addr().port().into(),
+        ..listener.endpoint().clone()
+    }
+}
+
+/// What clients are told: as configured, with the port that was taken in place of port 0 and this
+/// machine's name in place of no host.
+fn advertised(config: &BrokerConfig, bound: &[Endpoint]) -> Vec<Endpoint> {
+    let with_port = |e: &Endpoint| {
+        let taken = bound.iter().find(|b| b.protocol == e.protocol);
+        let port = match taken {
+            Some(taken) if e.port == 0 => taken.port,
+            _ => e.port,
+        };
+        Endpoint { port, ..e.clone() }
+    };
+    config.advertised_listeners.iter().map(with_port).collect()
+}
+
+fn leave_settings(config: &BrokerConfig, id: BrokerId) -> controlled_shutdown::Settings {
+    controlled_shutdown::Settings {
+        id,
+        attempts: config.controlled_shutdown_max_retries,
+        backoff: config.controlled_shutdown_retry_backoff,
+        timeout: config.controller_socket_timeout,
+        protocol: config.security_inter_broker_protocol,
+        version: i16::from(config.inter_broker_protocol >= InterBrokerProtocol::V0_9_0),
+    }
+}
+
+/// Says who is controller, a moment after the start.
+async fn name_the_controller(id: BrokerId, zookeeper: Session, clock: Clock) {
+    clock.sleep(AFTERTHOUGHT).await;
+    let controller = zookeeper.get(paths::CONTROLLER).await.ok().flatten();
+    let controller = controller.and_then(|n| znodes::controller::decode(&n.data.unwrap_or_default()).ok());
+    match controller {
+        Some(controller) => info!(target: TARGET, "[Kafka Server {id}], New leader is {controller}"),
+        None => info!(target: TARGET, "[Kafka Server {id}], no controller is elected yet"),
+    }
+}
+
+impl Parts {
+    fn none(id: BrokerId, state: Gauge, clock: Clock) -> Parts {
+        Parts {
+            clock,
+            id,
+            state,
+            zookeeper: None,
+            logs: None,
+            listeners: None,
+            dynamic: None,
+            registration: None,
+            leave: None,
+            afterthought: None,
+        }
+    }
+
+    fn enter(&self, state: State) {
+        self.state.set(state as i64);
+    }
+
+    /// Stops what was started, the last one first.
+    async fn stop(self) {
+        let id = self.id;
+        info!(target: TARGET, "[Kafka Server {id}], shutting down");
+        if let Some(afterthought) = &self.afterthought {
+            afterthought.abort();
+        }
+        if let (Some(settings), Some(zookeeper)) = (&self.leave, &self.zookeeper) {
+            self.enter(State::ControlledShutdown);
+            controlled_shutdown::leave(settings, zookeeper, &self.clock).await;
+        }
+        self.enter(State::ShuttingDown);
+        if let Some(listeners) = self.listeners {
+            listeners.shutdown.ask();
+            join_all(listeners.tasks).await;
+        }
+        if let Some(dynamic) = self.dynamic {
+            dynamic.stop().await;
+        }
+        if let Some(logs) = self.logs {
+            logs.shutdown.ask();
+            join_all(logs.chores).await;
+            if let Err(e) = blocking::on_thread(move || logs.manager.shutdown()).await {
+                warn!(target: TARGET, "[Kafka Server {id}], the logs will need recovery: {e}");
+            }
+        }
+        if let Some(registration) = self.registration {
+            registration.stop().await;
+        }
+        if let Some(zookeeper) = self.zookeeper {
+            tokio::select! {
+                () = zookeeper.close() => {}
+                () = self.clock.sleep(CLOSE_PATIENCE) => {
+                    warn!(target: TARGET, "[Kafka Server {id}], ZooKeeper did not confirm the end of the session");
+                }
+            }
+        }
+        info!(target: TARGET, "[Kafka Server {id}], shut down completed");
+    }
+}
+
+async fn join_all(tasks: Vec<JoinHandle<()>>) {
+    for task in tasks {
+        // A task that panicked said so itself.
+        let _ = task.await;
+    }
+}

@@ -1,0 +1,217 @@
+//! Settings that change while the broker runs (kafka.server.DynamicConfigManager): each change is
+//! a notification node under `/config/changes` that names whose settings to read again.
+//!
+//! Knows where settings are kept and to whom they go, not what they do. A notification that nobody
+//! can read is skipped with a warning and never holds up the ones behind it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::log::{info, warn};
+use tokio::task::JoinHandle;
+
+use crate::admin;
+use crate::config::LogConfig;
+use crate::log::LogManager;
+use crate::util::clock::{Clock, WallMs};
+use crate::util::shutdown::{Shutdown, Stop};
+use crate::zookeeper::paths::{self, CONFIG_CHANGE_PREFIX, EntityType};
+use crate::zookeeper::{self, Session, znodes};
+
+/// Notifications older than this are removed by whoever sees them.
+const PURGE_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// Pause before ZooKeeper is asked again after it failed.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Follows the notifications until stopped.
+#[derive(Debug)]
+pub struct DynamicConfigManager {
+    shutdown: Shutdown,
+    task: JoinHandle<()>,
+}
+
+impl DynamicConfigManager {
+    /// Starts with whatever notifications stand; settings read by their topics' logs at start are
+    /// read once more, which changes nothing.
+    pub fn start(
+        zookeeper: Session,
+        logs: Arc<LogManager>,
+        defaults: LogConfig,
+        clock: Clock,
+    ) -> DynamicConfigManager {
+        let shutdown = Shutdown::new();
+        let stop = shutdown.stop();
+        let follower = Follower {
+            zookeeper,
+            logs,
+            defaults,
+            clock,
+            last: -1,
+        };
+        DynamicConfigManager {
+            shutdown,
+            task: tokio::spawn(follower.run(stop)),
+        }
+    }
+
+    /// Stops following; a change being applied is finished first.
+    pub async fn stop(self) {
+        self.shutdown.ask();
+        let _ = self.task.await;
+    }
+}
+
+struct Follower {
+    zookeeper: Session,
+    logs: Arc<LogManager>,
+    defaults: LogConfig,
+    clock: Clock,
+    /// The highest number that was processed.
+    last: i64,
+}
+
+impl Follower {
+    async fn run(mut self, mut stop: Stop) {
+        loop {
+            let seen = match self.zookeeper.children_watched(paths::CONFIG_CHANGES).await {
+                Ok((children, watch)) => self.process(children.unwrap_or_default()).await.map(|()| watch),
+                Err(e) => Err(e),
+            };
+            match seen {
+                Ok(watch) => tokio::select! {
+                    _ = watch.fired() => {}
+                    _ = stop.wait() => return,
+                },
+                Err(e) => {
+                    if self.zookeeper.state().borrow().closed {
+                        return;
+                    }
+                    warn!("reading {}: {e}; trying again", paths::CONFIG_CHANGES);
+                    tokio::select! {
+                        _ = self.clock.sleep(RETRY) => {}
+                        _ = stop.wait() => return,
+                    }
+                }
+            }
+        }
+    }
+
+    async fn process(&mut self, names: Vec<String>) -> zookeeper::Result<()> {
+        let names = in_order(names);
+        let done = self.last;
+        for (number, name) in names.iter().filter(|(number, _)| *number > done) {
+            self.apply(name).await?;
+            self.last = *number;
+        }
+        self.purge(&names).await
+    }
+
+    async fn apply(&self, name: &str) -> zookeeper::Result<()> {
+        let path = format!("{}/{name}", paths::CONFIG_CHANGES);
+        let Some(node) = self.zookeeper.get(&path).await? else {
+            return Ok(());
+        };
+        match znodes::config::Change::decode(node.data.as_deref().unwrap_or_default()) {
+            Ok(Some(change)) => match change.entity {
+                EntityType::Topic => self.apply_topic(&change.name).await,
+                EntityType::Client => {
+                    info!(
+                        "the settings of client {} changed; this broker has no quotas",
+                        change.name
+                    );
+                    Ok(())
+                }
+            },
+            // What 0.8 wrote.
+            Ok(None) => Ok(()),
+            Err(e) => {
+                warn!("ignoring {path}: {e}");
+                Ok(())
+            }
+        }
+    }
+
+    async fn apply_topic(&self, topic: &str) -> zookeeper::Result<()> {
+        let overrides = match admin::fetch_topic_config(&self.zookeeper, topic).await {
+            Ok(overrides) => overrides,
+            Err(admin::Error::ZooKeeper(e)) => return Err(e),
+            Err(e) => {
+                warn!("keeping the settings of topic {topic}: {e}");
+                return Ok(());
+            }
+        };
+        match self.defaults.with_overrides(&overrides) {
+            Ok(config) => {
+                let shown: Vec<_> = overrides.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                info!("topic {topic} now has the settings [{}]", shown.join(", "));
+                self.logs.set_topic_config(topic, config);
+            }
+            Err(e) => warn!("keeping the settings of topic {topic}: {e}"),
+        }
+        Ok(())
+    }
+
+    /// Removes what every broker has had time to see; stops at the first that is young.
+    async fn purge(&self, names: &[(i64, String)]) -> zookeeper::Result<()> {
+        for (_, name) in names {
+            let path = format!("{}/{name}", paths::CONFIG_CHANGES);
+            let Some(stat) = self.zookeeper.exists(&path).await? else {
+                continue;
+            };
+            if !is_old(WallMs(stat.ctime), self.clock.wall()) {
+                break;
+            }
+            match self.zookeeper.delete(&path, -1).await {
+                Ok(()) => info!("purged the config change notification {name}"),
+                Err(zookeeper::Error::NoNode) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The notifications by their number, others left out.
+fn in_order(names: Vec<String>) -> Vec<(i64, String)> {
+    let mut numbered: Vec<_> = names
+        .into_iter()
+        .filter_map(|name| {
+            let number = paths::sequence_number(&name, CONFIG_CHANGE_PREFIX)?;
+            Some((number, name))
+        })
+        .collect();
+    numbered.sort();
+    numbered
+}
+
+fn is_old(made: WallMs, now: WallMs) -> bool {
+    i128::from(now.0) - i128::from(made.0) > PURGE_AFTER.as_millis() as i128
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notifications_are_taken_by_number_and_strangers_left_out() {
+        let names = [
+            "config_change_0000000010",
+            "x",
+            "config_change_0000000002",
+            "config_change_y",
+        ];
+        let numbers: Vec<_> = in_order(names.map(str::to_owned).to_vec())
+            .into_iter()
+            .map(|(n, _)| n)
+            .collect();
+        assert_eq!(numbers, [2, 10]);
+    }
+
+    #[test]
+    fn a_notification_is_old_after_fifteen_minutes() {
+        assert!(!is_old(WallMs(0), WallMs(900_000)));
+        assert!(is_old(WallMs(0), WallMs(900_001)));
+        assert!(!is_old(WallMs(i64::MAX), WallMs(0)));
+    }
+}
