@@ -34,3 +34,6 @@ pub use session::{Session, SessionSettings, SessionState};
 pub use watch::{Watch, WatchedEvent};
 
 pub use crate::jute::{Acl, CreateMode, ErrorCode, Stat, perms};
+
+#[cfg(test)]
+mod tests;
