@@ -8,9 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::jute::{
-    ChildrenResponse, ConnectRequest, ConnectResponse, GetDataResponse, OpCode, PathRecord, Reader,
-    Record, ReplyHeader, RequestHeader, SetWatchesRequest, WatchableRequest, WatcherEvent, event, frame,
-    xid,
+    ChildrenResponse, ConnectRequest, ConnectResponse, GetDataResponse, OpCode, PathRecord, Reader, Record,
+    ReplyHeader, RequestHeader, SetWatchesRequest, WatchableRequest, WatcherEvent, event, frame, xid,
 };
 use crate::util::clock::{Clock, WallMs};
 
@@ -87,7 +86,8 @@ impl Peer {
             state: event::SYNC_CONNECTED,
             path: path.into(),
         };
-        self.reply(xid::EVENT, -1, ErrorCode::OK, |out| event.write(out)).await;
+        self.reply(xid::EVENT, -1, ErrorCode::OK, |out| event.write(out))
+            .await;
     }
 }
 
@@ -143,7 +143,8 @@ async fn requests_are_pipelined_and_answered_in_order_under_the_chroot() {
     let (second, mut r) = peer.expect(OpCode::GetData).await;
     assert_eq!(WatchableRequest::read(&mut r).unwrap().path, "/root");
     peer.reply(first, 1, ErrorCode::NO_NODE, |_| ()).await;
-    peer.reply(second, 1, ErrorCode::OK, |out| data(b"x", 3).write(out)).await;
+    peer.reply(second, 1, ErrorCode::OK, |out| data(b"x", 3).write(out))
+        .await;
     let (a, root) = calls.await.unwrap();
     assert_eq!(a, Ok(None));
     assert_eq!(root.unwrap().unwrap().stat.version, 3);
@@ -177,15 +178,20 @@ async fn a_lost_session_is_taken_up_again_with_its_watches_and_its_unanswered_re
     let (number, mut r) = peer.expect(OpCode::SetWatches).await;
     assert_eq!(number, xid::SET_WATCHES);
     let watches = SetWatchesRequest::read(&mut r).unwrap();
-    assert_eq!((watches.relative_zxid, watches.exist), (42, vec!["/gone".to_owned()]));
+    assert_eq!(
+        (watches.relative_zxid, watches.exist),
+        (42, vec!["/gone".to_owned()])
+    );
     assert!(watches.data.is_empty() && watches.child.is_empty());
     let (xid, _) = peer.expect(OpCode::SetData).await;
     peer.event(event::NODE_CREATED, "/gone").await;
-    peer.reply(super::tests::xid::SET_WATCHES, 42, ErrorCode::OK, |_| ()).await;
+    peer.reply(super::tests::xid::SET_WATCHES, 42, ErrorCode::OK, |_| ())
+        .await;
     // The first sending had reached the server: the echo of the own write is no conflict.
     peer.reply(xid, 43, ErrorCode::BAD_VERSION, |_| ()).await;
     let (xid, _) = peer.expect(OpCode::GetData).await;
-    peer.reply(xid, 43, ErrorCode::OK, |out| data(b"new", 6).write(out)).await;
+    peer.reply(xid, 43, ErrorCode::OK, |out| data(b"new", 6).write(out))
+        .await;
     assert_eq!(set.await.unwrap().unwrap().version, 6);
     assert_eq!(watch.fired().await, WatchedEvent::Created);
     assert_eq!(session.state().borrow().generation, 1);
@@ -218,7 +224,10 @@ async fn an_expired_session_ends_its_requests_and_watches_and_a_new_one_follows(
     assert_eq!(in_flight.await.unwrap(), Err(Error::SessionExpired));
     assert_eq!(watch.fired().await, WatchedEvent::SessionLost);
     let mut states = session.state();
-    let state = *states.wait_for(|s| s.connected && s.generation == 2).await.unwrap();
+    let state = *states
+        .wait_for(|s| s.connected && s.generation == 2)
+        .await
+        .unwrap();
     assert!(!state.closed);
     assert_eq!(session.session_id(), 8);
     assert_eq!(pinned.get("/a").await, Err(Error::SessionExpired));
@@ -241,7 +250,8 @@ async fn watches_past_128_kib_of_paths_are_registered_in_several_packets() {
     });
     for _ in &paths {
         let (xid, _) = peer.expect(OpCode::GetData).await;
-        peer.reply(xid, 1, ErrorCode::OK, |out| data(b"", 0).write(out)).await;
+        peer.reply(xid, 1, ErrorCode::OK, |out| data(b"", 0).write(out))
+            .await;
     }
     let _watches = watching.await.unwrap();
     drop(peer);
@@ -317,7 +327,10 @@ async fn missing_parents_are_made_topmost_first_with_null_data() {
     for want in ["/a", "/a/b", "/a/b/c"] {
         let (xid, mut r) = peer.expect(OpCode::Create).await;
         let request = crate::jute::CreateRequest::read(&mut r).unwrap();
-        assert_eq!((request.path.as_str(), request.data, request.flags), (want, None, 0));
+        assert_eq!(
+            (request.path.as_str(), request.data, request.flags),
+            (want, None, 0)
+        );
         let made = PathRecord { path: want.into() };
         peer.reply(xid, 2, ErrorCode::OK, |out| made.write(out)).await;
     }
@@ -328,14 +341,12 @@ async fn missing_parents_are_made_topmost_first_with_null_data() {
 async fn silence_is_broken_by_pings_and_an_unanswered_one_ends_the_connection() {
     let (listener, address) = listen().await;
     let clock = Clock::manual(WallMs(0));
-    let (session, mut peer) = tokio::join!(
-        Session::connect(&address, settings(6000), clock.clone()),
-        async {
+    let (session, mut peer) =
+        tokio::join!(Session::connect(&address, settings(6000), clock.clone()), async {
             let mut peer = Peer::accept(&listener).await;
             peer.grant(7, 6000).await;
             peer
-        }
-    );
+        });
     let session = session.unwrap();
     let (ping, _) = tokio::join!(peer.read(), async {
         // The task must have gone to sleep before time moves; it wakes by the clock alone.
@@ -374,7 +385,9 @@ async fn no_server_within_the_connection_timeout_is_said_in_kafkas_words() {
         session_timeout: Duration::from_secs(6),
         connection_timeout: Duration::from_millis(120),
     };
-    let error = Session::connect(&address, settings, Clock::system()).await.unwrap_err();
+    let error = Session::connect(&address, settings, Clock::system())
+        .await
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "Unable to connect to zookeeper server within timeout: 120"
