@@ -4,8 +4,10 @@
 //! the first argument: our program name or the Java class name that Kafka's launchers pass. What a
 //! program does is in its own file; this one knows only the table.
 //!
-//! Read in this order: this file, [`options`] (the option parser of 0.9's programs), then one file per program.
+//! Read in this order: this file, [`options`] (the option parser of 0.9's programs), [`logging`]
+//! (log4j.properties), then one file per program.
 
+pub mod logging;
 pub mod options;
 pub mod runtime;
 pub mod signals;
@@ -69,12 +71,18 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(tool: &Tool, args: &[String]) -> ExitCode {
+    logging::init(match tool.name {
+        "kafka-server-start" | "zookeeper-server-start" => logging::Fallback::Server,
+        _ => logging::Fallback::Tool,
+    });
     (tool.run)(args)
 }
 
-/// The row of a program name or class name.
+/// The row of a program name (`kafka-topics`, or `topics` for short) or class name.
 pub fn find(name: &str) -> Option<&'static Tool> {
-    TOOLS.iter().find(|t| t.name == name || t.class == name)
+    TOOLS
+        .iter()
+        .find(|t| t.name == name || t.class == name || t.name.strip_prefix("kafka-") == Some(name))
 }
 
 /// The executable's file name as a program name: no directory, no `.exe`, `.sh` or `.bat`.
