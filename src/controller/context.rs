@@ -94,6 +94,9 @@ pub struct Context {
     pub brokers: BTreeMap<BrokerId, LiveBroker>,
     /// Brokers that asked to go; each stays until its registration is gone.
     pub shutting_down: BTreeSet<BrokerId>,
+    /// Brokers that are being taken for gone though they are back already (a bounce between two looks):
+    /// nobody is elected over their heads.
+    pub returning: BTreeSet<BrokerId>,
     /// All topics.
     pub topics: BTreeMap<Arc<str>, Topic>,
     /// Per topic: whether an out-of-sync replica may lead. Read from the topic's config just before a

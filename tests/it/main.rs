@@ -6,5 +6,6 @@
 mod support;
 
 mod crash;
+mod scenarios;
 mod tutorial;
 mod znodes;

@@ -46,8 +46,10 @@ pub fn difference(context: &Context, registered: &BTreeMap<BrokerId, LiveBroker>
 
 /// Takes brokers that are gone out of the context, moves their leaderships and shrinks their ISRs.
 ///
-/// Every living broker hears at once who lives, also when no leadership changes.
-pub fn failed(context: &mut Context, gone: &[BrokerId]) -> Plan {
+/// Every living broker hears at once who lives, also when no leadership changes. Those of the brokers
+/// that are back already, and of which [`started`] will be told next, are named by `returning`.
+pub fn failed(context: &mut Context, gone: &[BrokerId], returning: &[BrokerId]) -> Plan {
+    context.returning.extend(returning);
     info!(target: CONTROLLER, "[Controller {}]: Broker failure callback for {}", context.me, Ids(gone));
     let leaving: Vec<BrokerId> = gone
         .iter()
@@ -91,6 +93,7 @@ pub fn started(context: &mut Context, come: BTreeMap<BrokerId, LiveBroker>) -> P
     let ids: Vec<BrokerId> = come.keys().copied().collect();
     info!(target: CONTROLLER, "[Controller {}]: New broker startup callback for {}", context.me, Ids(&ids));
     context.brokers.extend(come);
+    context.returning.clear();
     let mut plan = Plan::default();
     // Before any LeaderAndIsr: a follower refuses a leader that it has not heard of.
     plan.before.update_brokers();

@@ -35,7 +35,8 @@ pub enum Refusal {
 
 /// Whether the offline rule, applied now, depends on the topic's `unclean.leader.election.enable`.
 pub fn needs_unclean_rule(context: &Context, partition: &Partition, leadership: &LeaderAndIsr) -> bool {
-    !leadership.isr.iter().any(|id| context.is_registered(*id))
+    let may_lead = |id: &BrokerId| context.is_registered(*id) || context.returning.contains(id);
+    !leadership.isr.iter().any(may_lead)
         && partition.replicas.iter().any(|id| context.is_live(*id))
 }
 
@@ -43,8 +44,9 @@ pub fn needs_unclean_rule(context: &Context, partition: &Partition, leadership: 
 ///
 /// 1. The first assigned replica that lives and is in the ISR; the ISR becomes its living members.
 /// 2. Else one that is shutting down but still there and in the ISR: it has every acknowledged message,
-///    where 0.9.0.1 would go on to rule 3.
-/// 3. Else, if the topic allows unclean elections, the first assigned replica that lives, alone.
+///    where 0.9.0.1 would go on to rule 4.
+/// 3. Else nobody, if an ISR member is just coming back.
+/// 4. Else, if the topic allows unclean elections, the first assigned replica that lives, alone.
 pub fn offline(
     context: &Context,
     at: &TopicPartition,
@@ -63,6 +65,11 @@ pub fn offline(
     if let Some(choice) = clean(&|id| context.is_live(id)).or_else(|| clean(&|id| context.is_registered(id)))
     {
         return Ok(choice);
+    }
+    if let Some(back) = leadership.isr.iter().find(|id| context.returning.contains(id)) {
+        return Err(Refusal::NoReplicaOnline(format!(
+            "Broker {back}, in the ISR of partition {at}, has just come back"
+        )));
     }
     let live = |id: &&BrokerId| context.is_live(**id);
     let Some(leader) = partition.replicas.iter().find(live) else {

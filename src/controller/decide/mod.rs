@@ -2,7 +2,7 @@
 //! [`Plan`](super::plan::Plan). They log each state change, and neither wait, read nor send.
 //!
 //! [`leader`] holds the rules of election, [`partitions`] turns wishes into conditional writes; then one
-//! file per kind of occasion: [`brokers`], [`topics`], [`deletion`], [`preferred`], [`reassign`].
+//! file per kind of occasion: [`brokers`], [`topics`], [`deletion`], [`preferred`], [`reassign`], [`takeover`].
 
 pub mod brokers;
 pub mod deletion;
@@ -10,4 +10,5 @@ pub mod leader;
 pub mod partitions;
 pub mod preferred;
 pub mod reassign;
+pub mod takeover;
 pub mod topics;
