@@ -1,0 +1,378 @@
+//! The acting controller: handles one event after the other, each from reading what changed over a
+//! decision to its plan carried out. Decides nothing itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ::log::{error, info, warn};
+
+use super::channels::{Answer, Channels};
+use super::context::{CONTROLLER, Context, Ids, List};
+use super::decide::{brokers, deletion, partitions, preferred, reassign, topics};
+use super::elect;
+use super::error::{Error, Result};
+use super::event::{Event, ShutdownReply, Timer};
+use super::pipeline::each;
+use super::plan::{Plan, Removal};
+use super::settings::{ControllerSettings, RETRY};
+use super::store::{Store, data};
+use super::watches::Watches;
+use crate::cluster::{BrokerId, TopicPartition};
+use crate::metrics::Name;
+use crate::util::clock::Clock;
+use crate::util::timer::DeadlineQueue;
+use crate::zookeeper::{self, paths, znodes};
+
+/// One broker's time in office.
+#[derive(Debug)]
+pub(super) struct Reign {
+    pub(super) context: Context,
+    pub(super) store: Store,
+    pub(super) watches: Watches,
+    /// Topics whose assignment is watched.
+    pub(super) watched_topics: BTreeSet<Arc<str>>,
+    pub(super) timers: DeadlineQueue<Timer>,
+    pub(super) settings: ControllerSettings,
+    pub(super) clock: Clock,
+}
+
+impl Reign {
+    /// Takes in what happened and does what follows from it.
+    ///
+    /// # Errors
+    /// The reign is over.
+    pub(super) async fn handle(&mut self, event: Event, channels: &mut Channels) -> Result<()> {
+        match event {
+            Event::ControllerNode => {
+                let watch = elect::confirm(&self.store.session).await?;
+                self.watches.add(watch, Event::ControllerNode);
+            }
+            Event::Brokers => self.brokers_changed(channels).await?,
+            Event::Topics => {
+                let (names, watch) = self.store.session.children_watched(paths::BROKER_TOPICS).await?;
+                self.watches.add(watch, Event::Topics);
+                self.topics_changed(names.unwrap_or_default(), channels).await?;
+            }
+            Event::TopicAssignment(topic) => {
+                self.watched_topics.remove(&topic);
+                if self.context.topics.contains_key(&topic) {
+                    self.assignments_changed(vec![topic], channels).await?;
+                }
+            }
+            Event::DeletionWishes => self.deletions_wished(channels).await?,
+            Event::IsrChanges => self.isr_changed(channels).await?,
+            Event::PreferredElectionWish => self.preferred_election_wished(channels).await?,
+            Event::ReassignmentWish => self.reassignment_wished(channels).await?,
+            Event::PartitionState(at) => self.moving_partition_changed(at).await?,
+            Event::Answered(Answer::Refused(id)) => {
+                if !self.store.still_newest().await? {
+                    return Err(Error::Fenced(self.store.epoch));
+                }
+                error!(target: CONTROLLER,
+                    "[Controller {}]: Broker {id} knows of a controller newer than epoch {}, ZooKeeper does not; its requests are lost",
+                    self.context.me, self.context.epoch);
+            }
+            Event::Answered(Answer::Deleted(id, partitions)) => {
+                let plan = deletion::answered(&mut self.context, id, &partitions);
+                self.carry_out(plan, channels).await?;
+            }
+            Event::ControlledShutdown(id, reply) => {
+                let answer = self.broker_leaves(id, channels).await?;
+                // A broker that no longer waits has closed its connection; its leaderships moved all
+                // the same.
+                let _ = reply.send(answer);
+            }
+            Event::Due(Timer::BalanceLeaders) => {
+                let plan = preferred::balance(&self.context);
+                self.carry_out(plan, channels).await?;
+                self.timers.set(Timer::BalanceLeaders, self.clock.now() + self.settings.rebalance_interval);
+            }
+            Event::Due(Timer::Retry) => {
+                let plan = deletion::retry(&mut self.context);
+                self.carry_out(plan, channels).await?;
+            }
+        }
+        self.move_partitions(channels).await?;
+        if deletion::wants_retry(&self.context) && self.timers.get(&Timer::Retry).is_none() {
+            self.timers.set(Timer::Retry, self.clock.now() + RETRY);
+        }
+        Ok(())
+    }
+
+    /// Sends, writes, sends and removes what a plan asks for.
+    pub(super) async fn carry_out(&mut self, plan: Plan, channels: &Channels) -> Result<()> {
+        self.send(plan.before, channels);
+        for (at, replicas) in &plan.assignments {
+            self.store.assign(at, replicas).await?;
+        }
+        let mut batch = plan.after;
+        let mut aims = plan.aims;
+        while !aims.is_empty() {
+            let ask = partitions::topics_to_ask(&self.context, &aims);
+            let rules = self.store.unclean_rules(ask, self.context.rules.unclean_election).await?;
+            self.context.unclean_by_topic.extend(rules);
+            let writes = partitions::decide(&mut self.context, aims);
+            let outcomes = self.store.write(writes).await?;
+            let settled = partitions::settle(&mut self.context, outcomes, &mut batch);
+            if settled.unclean > 0 {
+                self.meter("UncleanLeaderElectionsPerSec", settled.unclean);
+            }
+            if settled.fenced {
+                return Err(Error::Fenced(self.store.epoch));
+            }
+            aims = settled.again;
+        }
+        self.context.unclean_by_topic.clear();
+        self.send(batch, channels);
+        let store = self.store.clone();
+        let removed = each(plan.removals, move |removal| {
+            let store = store.clone();
+            async move { store.remove(&removal).await.map(|()| removal) }
+        });
+        for removal in removed.await {
+            if let Removal::Topic(topic) = removal? {
+                deletion::completed(&mut self.context, &topic);
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, batch: super::batch::RequestBatch, channels: &Channels) {
+        for (to, request) in batch.build(&self.context, self.settings.inter_broker_protocol) {
+            channels.send(to, request);
+        }
+    }
+
+    fn meter(&self, name: &str, events: u64) {
+        let name = Name::new("kafka.controller", "ControllerStats", name, &[]);
+        self.settings.metrics.meter(name).mark(self.clock.now(), events);
+    }
+
+    async fn brokers_changed(&mut self, channels: &mut Channels) -> Result<()> {
+        let (names, watch) = self.store.session.children_watched(paths::BROKER_IDS).await?;
+        self.watches.add(watch, Event::Brokers);
+        let registered = self.store.brokers(names.unwrap_or_default()).await?;
+        let difference = brokers::difference(&self.context, &registered);
+        if difference == brokers::Difference::default() {
+            return Ok(());
+        }
+        let bounced = difference.bounced();
+        info!(target: CONTROLLER,
+            "[BrokerChangeListener on Controller {}]: Newly added brokers: {}, deleted brokers: {}, bounced brokers: {}, all live brokers: {}",
+            self.context.me, Ids(&difference.come), Ids(&difference.gone), Ids(&bounced),
+            List(registered.keys()));
+        self.meter("LeaderElectionRateAndTimeMs", 1);
+        for id in &difference.gone {
+            channels.close(*id);
+        }
+        if !difference.gone.is_empty() {
+            let plan = brokers::failed(&mut self.context, &difference.gone, &bounced);
+            self.carry_out(plan, channels).await?;
+        }
+        if !difference.come.is_empty() {
+            let come: BTreeMap<_, _> =
+                registered.into_iter().filter(|(id, _)| difference.come.contains(id)).collect();
+            for live in come.values() {
+                channels.open(&live.broker);
+            }
+            let plan = brokers::started(&mut self.context, come);
+            self.carry_out(plan, channels).await?;
+        }
+        Ok(())
+    }
+
+    async fn topics_changed(&mut self, names: Vec<String>, channels: &Channels) -> Result<()> {
+        let listed: BTreeSet<Arc<str>> = names.iter().map(|name| name.as_str().into()).collect();
+        let known = &self.context.topics;
+        let new: Vec<Arc<str>> = listed.iter().filter(|t| !known.contains_key(*t)).cloned().collect();
+        let vanished: Vec<Arc<str>> = known.keys().filter(|t| !listed.contains(*t)).cloned().collect();
+        if !new.is_empty() || !vanished.is_empty() {
+            info!(target: CONTROLLER,
+                "[TopicChangeListener on Controller {}]: New topics: [{}], deleted topics: [{}]",
+                self.context.me, List(new.iter()), List(vanished.iter()));
+        }
+        topics::vanished(&mut self.context, &vanished);
+        self.assignments_changed(new, channels).await
+    }
+
+    async fn assignments_changed(&mut self, topics: Vec<Arc<str>>, channels: &Channels) -> Result<()> {
+        let read = self.watch_assignments(topics).await?;
+        let plan = topics::assigned(&mut self.context, read);
+        self.carry_out(plan, channels).await
+    }
+
+    /// Reads topics' assignments and watches those that are there and not watched yet. One that
+    /// cannot be read is left out until it changes.
+    pub(super) async fn watch_assignments(
+        &mut self,
+        topics: Vec<Arc<str>>,
+    ) -> Result<Vec<(Arc<str>, topics::Assignment)>> {
+        let session = self.store.session.clone();
+        let watched = self.watched_topics.clone();
+        let read = each(topics, move |topic| {
+            let session = session.clone();
+            let watched = watched.contains(&topic);
+            async move {
+                let path = paths::topic(&topic);
+                let read = match watched {
+                    true => session.get(&path).await.map(|node| (node, None)),
+                    false => session.get_watched(&path).await.map(|(node, watch)| (node, Some(watch))),
+                };
+                (topic, read)
+            }
+        });
+        let mut assignments = Vec::new();
+        for (topic, read) in read.await {
+            // Of a topic that is gone the parent's watch tells when it comes again.
+            let (Some(node), watch) = read? else { continue };
+            if let Some(watch) = watch {
+                self.watched_topics.insert(topic.clone());
+                self.watches.add(watch, Event::TopicAssignment(topic.clone()));
+            }
+            match znodes::topic::decode(data(&node)) {
+                Ok(assignment) => assignments.push((topic, assignment)),
+                Err(e) => error!(target: CONTROLLER,
+                    "{} cannot be read; the topic is passed over until it changes: {e}", paths::topic(&topic)),
+            }
+        }
+        Ok(assignments)
+    }
+
+    async fn deletions_wished(&mut self, channels: &Channels) -> Result<()> {
+        let (names, watch) = self.store.session.children_watched(paths::DELETE_TOPICS).await?;
+        self.watches.add(watch, Event::DeletionWishes);
+        let names = names.unwrap_or_default();
+        let wishes: Vec<Arc<str>> = names.iter().map(|name| name.as_str().into()).collect();
+        if wishes.iter().any(|topic| !self.context.topics.contains_key(topic)) {
+            // It may have been created just before: only what is not there is unknown.
+            let listed = self.store.session.children(paths::BROKER_TOPICS).await?;
+            let (names, _) = listed.unwrap_or_default();
+            self.topics_changed(names, channels).await?;
+        }
+        let plan = deletion::requested(&mut self.context, &wishes);
+        self.carry_out(plan, channels).await
+    }
+
+    async fn isr_changed(&mut self, channels: &Channels) -> Result<()> {
+        let (names, watch) = self.store.session.children_watched(paths::ISR_CHANGES).await?;
+        self.watches.add(watch, Event::IsrChanges);
+        let names = names.unwrap_or_default();
+        let session = self.store.session.clone();
+        let read = each(names.clone(), move |name| {
+            let session = session.clone();
+            async move { session.get(&format!("{}/{name}", paths::ISR_CHANGES)).await }
+        });
+        let mut changed = BTreeSet::new();
+        for node in read.await {
+            let Some(node) = node? else { continue };
+            match znodes::isr_change::decode(data(&node)) {
+                Ok(partitions) => changed.extend(partitions),
+                Err(e) => warn!(target: CONTROLLER, "an ISR change cannot be read and is dropped: {e}"),
+            }
+        }
+        let states = self.store.states(changed.into_iter().collect()).await?;
+        let plan = topics::isr_changed(&mut self.context, states.into_iter().collect());
+        self.carry_out(plan, channels).await?;
+        self.forget_isr_changes(names).await
+    }
+
+    /// Deletes ISR changes that have been taken in.
+    pub(super) async fn forget_isr_changes(&self, names: Vec<String>) -> Result<()> {
+        let session = self.store.session.clone();
+        let deleted = each(names, move |name| {
+            let session = session.clone();
+            async move { session.delete(&format!("{}/{name}", paths::ISR_CHANGES), -1).await }
+        });
+        for deleted in deleted.await {
+            match deleted {
+                Ok(()) | Err(zookeeper::Error::NoNode) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn preferred_election_wished(&mut self, channels: &Channels) -> Result<()> {
+        let path = paths::PREFERRED_REPLICA_ELECTION;
+        let (node, watch) = self.store.session.get_watched(path).await?;
+        self.watches.add(watch, Event::PreferredElectionWish);
+        let Some(node) = node else { return Ok(()) };
+        let wished = match znodes::admin::decode_preferred_election(data(&node)) {
+            Ok(wished) => wished,
+            Err(e) => {
+                error!(target: CONTROLLER, "{path} cannot be read and is left as it is: {e}");
+                return Ok(());
+            }
+        };
+        let plan = preferred::requested(&mut self.context, wished);
+        self.carry_out(plan, channels).await?;
+        let plan = preferred::finished(&mut self.context);
+        self.carry_out(plan, channels).await
+    }
+
+    async fn reassignment_wished(&mut self, channels: &Channels) -> Result<()> {
+        let path = paths::REASSIGN_PARTITIONS;
+        let (node, watch) = self.store.session.get_watched(path).await?;
+        self.watches.add(watch, Event::ReassignmentWish);
+        let Some(node) = node else { return Ok(()) };
+        let wished = match znodes::admin::decode_reassignment(data(&node)) {
+            Ok(wished) => wished,
+            Err(e) => {
+                error!(target: CONTROLLER, "{path} cannot be read and is left as it is: {e}");
+                return Ok(());
+            }
+        };
+        let known: BTreeSet<TopicPartition> = self.context.reassignments.keys().cloned().collect();
+        let plan = reassign::requested(&mut self.context, wished);
+        self.carry_out(plan, channels).await?;
+        let new: Vec<TopicPartition> =
+            self.context.reassignments.keys().filter(|at| !known.contains(*at)).cloned().collect();
+        for at in new {
+            self.moving_partition_changed(at).await?;
+        }
+        Ok(())
+    }
+
+    /// Watches the state of a partition on the move, and takes it in.
+    async fn moving_partition_changed(&mut self, at: TopicPartition) -> Result<()> {
+        if !self.context.reassignments.contains_key(&at) {
+            return Ok(());
+        }
+        let path = paths::partition_state(&at.topic, at.partition);
+        let (node, watch) = self.store.session.get_watched(&path).await?;
+        self.watches.add(watch, Event::PartitionState(at.clone()));
+        let Some(node) = node else { return Ok(()) };
+        match znodes::leader_and_isr::decode(data(&node), node.stat.version) {
+            Ok(state) => {
+                if let Some(partition) = self.context.partition_mut(&at) {
+                    partition.leadership = Some(state);
+                }
+            }
+            Err(e) => error!(target: CONTROLLER, "{path} cannot be read: {e}"),
+        }
+        Ok(())
+    }
+
+    /// Takes every reassignment as far as it goes.
+    async fn move_partitions(&mut self, channels: &Channels) -> Result<()> {
+        for at in self.context.reassignments.keys().cloned().collect::<Vec<_>>() {
+            let mut last = None;
+            while let Some(stage) = reassign::stage(&self.context, &at).filter(|s| last != Some(*s)) {
+                last = Some(stage);
+                let plan = reassign::advance(&mut self.context, &at);
+                self.carry_out(plan, channels).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn broker_leaves(&mut self, id: BrokerId, channels: &Channels) -> Result<ShutdownReply> {
+        Ok(match brokers::leaves(&mut self.context, id) {
+            Ok(plan) => {
+                self.carry_out(plan, channels).await?;
+                Ok(brokers::still_led(&self.context, id))
+            }
+            Err(e) => Err(e),
+        })
+    }
+}
