@@ -131,7 +131,7 @@ impl Channels {
         for id in self.open.keys().copied().collect::<Vec<_>>() {
             self.close(id);
         }
-        for task in self.closing.drain(..) {
+        for task in std::mem::take(&mut self.closing) {
             // A panic of a sender has been printed by the runtime; there is nothing to add.
             let _ = task.await;
         }

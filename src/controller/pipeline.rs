@@ -8,7 +8,7 @@ const TOGETHER: usize = 2048;
 
 /// Runs `work` for every item, and returns the results in the items' order. Dropping the future drops
 /// all that is under way.
-pub(super) async fn each<I, F>(items: impl IntoIterator<Item = I>, work: impl Fn(I) -> F) -> Vec<F::Output>
+pub(super) async fn each<I, F>(items: Vec<I>, work: impl Fn(I) -> F) -> Vec<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
@@ -45,7 +45,7 @@ where
 mod tests {
     #[tokio::test]
     async fn results_come_in_the_order_of_the_items_whatever_the_order_of_their_ends() {
-        let results = super::each(0..5000_u32, |i| async move {
+        let results = super::each((0..5000_u32).collect(), |i| async move {
             for _ in 0..(5 - i % 5) {
                 tokio::task::yield_now().await;
             }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::context::Rules;
 use crate::cluster::{BrokerId, SecurityProtocol};
+use crate::config::BrokerConfig;
+use crate::config::broker::InterBrokerProtocol;
 use crate::metrics::Registry;
 
 /// The controller's own settings.
@@ -49,6 +51,27 @@ impl Default for ControllerSettings {
             rebalance_interval: Duration::from_secs(300),
             rules: Rules::default(),
             metrics: Registry::new(),
+        }
+    }
+}
+
+/// The settings as configured. A broker whose id was generated puts that in the place of
+/// [`ControllerSettings::broker_id`].
+impl From<&BrokerConfig> for ControllerSettings {
+    fn from(config: &BrokerConfig) -> Self {
+        ControllerSettings {
+            broker_id: BrokerId(config.broker_id),
+            inter_broker_protocol: config.security_inter_broker_protocol,
+            update_metadata_version: (config.inter_broker_protocol >= InterBrokerProtocol::V0_9_0).into(),
+            socket_timeout: config.controller_socket_timeout,
+            auto_rebalance: config.auto_leader_rebalance_enable,
+            rebalance_interval: config.leader_imbalance_check_interval,
+            rules: Rules {
+                unclean_election: config.log.unclean_leader_election_enable,
+                delete_topics: config.delete_topic_enable,
+                imbalance_percentage: config.leader_imbalance_per_broker_percentage,
+            },
+            ..ControllerSettings::default()
         }
     }
 }

@@ -34,13 +34,14 @@ pub(super) struct Store {
 impl Store {
     /// Registered brokers of these names.
     pub(super) async fn brokers(&self, names: Vec<String>) -> Result<BTreeMap<BrokerId, LiveBroker>> {
-        let ids = names.iter().filter_map(|name| match name.parse() {
+        let id = |name: &String| match name.parse() {
             Ok(id) => Some(BrokerId(id)),
             Err(_) => {
                 error!(target: CONTROLLER, "{}/{name} is no broker id; it is passed over", paths::BROKER_IDS);
                 None
             }
-        });
+        };
+        let ids: Vec<BrokerId> = names.iter().filter_map(id).collect();
         let session = self.session.clone();
         let read = each(ids, move |id| {
             let session = session.clone();
@@ -94,7 +95,7 @@ impl Store {
         default: bool,
     ) -> Result<BTreeMap<Arc<str>, bool>> {
         let session = self.session.clone();
-        let read = each(topics, move |topic| {
+        let read = each(topics.into_iter().collect(), move |topic| {
             let session = session.clone();
             async move {
                 let node = session.get(&paths::topic_config(&topic)).await;
@@ -130,7 +131,7 @@ impl Store {
         let new = writes.iter().filter(|w| w.expect == Expect::Absent);
         let topics: BTreeSet<Arc<str>> = new.map(|w| w.at.topic.clone()).collect();
         let session = self.session.clone();
-        let parents = each(topics, move |topic| {
+        let parents = each(topics.into_iter().collect(), move |topic| {
             let session = session.clone();
             async move {
                 let path = paths::topic_partitions(&topic);
