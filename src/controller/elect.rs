@@ -25,7 +25,10 @@ pub(super) async fn stand(session: &Session, me: BrokerId, clock: &Clock) -> Res
             continue;
         }
         let wish = znodes::controller::encode(me, clock.wall());
-        match session.create_ephemeral_checked(paths::CONTROLLER, wish.as_bytes()).await {
+        match session
+            .create_ephemeral_checked(paths::CONTROLLER, wish.as_bytes())
+            .await
+        {
             Ok(()) => {
                 info!(target: ELECTOR, "{me} successfully elected as leader");
                 return Ok(());

@@ -32,7 +32,10 @@ async fn raise_epoch(session: &Session) -> Result<(ControllerEpoch, i32)> {
         None => {
             let first = ControllerEpoch(1);
             let text = znodes::controller::encode_epoch(first);
-            match session.create_recursive(path, Some(text.as_bytes()), CreateMode::Persistent).await {
+            match session
+                .create_recursive(path, Some(text.as_bytes()), CreateMode::Persistent)
+                .await
+            {
                 Ok(_) => Ok((first, 0)),
                 Err(zookeeper::Error::NodeExists) => Err(Error::Fenced(first)),
                 Err(e) => Err(e.into()),
@@ -106,7 +109,9 @@ pub(super) async fn take_office(
     reign.handle(Event::PreferredElectionWish, channels).await?;
     if settings.auto_rebalance {
         info!(target: CONTROLLER, "[Controller {me}]: starting the partition rebalance scheduler");
-        reign.timers.set(Timer::BalanceLeaders, clock.now() + FIRST_REBALANCE);
+        reign
+            .timers
+            .set(Timer::BalanceLeaders, clock.now() + FIRST_REBALANCE);
     }
     info!(target: CONTROLLER,
         "[Controller {me}]: Broker {me} is ready to serve as the new controller with epoch {epoch}");
@@ -138,12 +143,20 @@ impl Reign {
         let mut wishes = Vec::new();
         if let Some((names, watch)) = deletions? {
             self.watches.add(watch, Event::DeletionWishes);
-            wishes = names.unwrap_or_default().iter().map(|name| name.as_str().into()).collect();
+            wishes = names
+                .unwrap_or_default()
+                .iter()
+                .map(|name| name.as_str().into())
+                .collect();
             info!(target: CONTROLLER,
                 "[Controller {}]: List of topics to be deleted: {}", self.context.me, List(wishes.iter()));
         }
         self.context.brokers = self.store.brokers(brokers.unwrap_or_default()).await?;
-        let topics: Vec<Arc<str>> = topics.unwrap_or_default().iter().map(|t| t.as_str().into()).collect();
+        let topics: Vec<Arc<str>> = topics
+            .unwrap_or_default()
+            .iter()
+            .map(|t| t.as_str().into())
+            .collect();
         let assignments: BTreeMap<_, _> = self.watch_assignments(topics).await?.into_iter().collect();
         let partitions = assignments.iter().flat_map(|(topic, assignment)| {
             assignment.keys().map(|p| TopicPartition::new(topic.clone(), *p))

@@ -155,6 +155,8 @@ impl ControllerHandle {
             return Err(ControlledShutdownError::NotController);
         }
         // A reign that ends in the middle drops the wish.
-        answer.await.unwrap_or(Err(ControlledShutdownError::NotController))
+        answer
+            .await
+            .unwrap_or(Err(ControlledShutdownError::NotController))
     }
 }

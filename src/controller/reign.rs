@@ -85,7 +85,10 @@ impl Reign {
             Event::Due(Timer::BalanceLeaders) => {
                 let plan = preferred::balance(&self.context);
                 self.carry_out(plan, channels).await?;
-                self.timers.set(Timer::BalanceLeaders, self.clock.now() + self.settings.rebalance_interval);
+                self.timers.set(
+                    Timer::BalanceLeaders,
+                    self.clock.now() + self.settings.rebalance_interval,
+                );
             }
             Event::Due(Timer::Retry) => {
                 let plan = deletion::retry(&mut self.context);
@@ -109,7 +112,10 @@ impl Reign {
         let mut aims = plan.aims;
         while !aims.is_empty() {
             let ask = partitions::topics_to_ask(&self.context, &aims);
-            let rules = self.store.unclean_rules(ask, self.context.rules.unclean_election).await?;
+            let rules = self
+                .store
+                .unclean_rules(ask, self.context.rules.unclean_election)
+                .await?;
             self.context.unclean_by_topic.extend(rules);
             let writes = partitions::decide(&mut self.context, aims);
             let outcomes = self.store.write(writes).await?;
@@ -170,8 +176,10 @@ impl Reign {
             self.carry_out(plan, channels).await?;
         }
         if !difference.come.is_empty() {
-            let come: BTreeMap<_, _> =
-                registered.into_iter().filter(|(id, _)| difference.come.contains(id)).collect();
+            let come: BTreeMap<_, _> = registered
+                .into_iter()
+                .filter(|(id, _)| difference.come.contains(id))
+                .collect();
             for live in come.values() {
                 channels.open(&live.broker);
             }
@@ -184,7 +192,11 @@ impl Reign {
     async fn topics_changed(&mut self, names: Vec<String>, channels: &Channels) -> Result<()> {
         let listed: BTreeSet<Arc<str>> = names.iter().map(|name| name.as_str().into()).collect();
         let known = &self.context.topics;
-        let new: Vec<Arc<str>> = listed.iter().filter(|t| !known.contains_key(*t)).cloned().collect();
+        let new: Vec<Arc<str>> = listed
+            .iter()
+            .filter(|t| !known.contains_key(*t))
+            .cloned()
+            .collect();
         let vanished: Vec<Arc<str>> = known.keys().filter(|t| !listed.contains(*t)).cloned().collect();
         if !new.is_empty() || !vanished.is_empty() {
             info!(target: CONTROLLER,
@@ -216,7 +228,10 @@ impl Reign {
                 let path = paths::topic(&topic);
                 let read = match watched {
                     true => session.get(&path).await.map(|node| (node, None)),
-                    false => session.get_watched(&path).await.map(|(node, watch)| (node, Some(watch))),
+                    false => session
+                        .get_watched(&path)
+                        .await
+                        .map(|(node, watch)| (node, Some(watch))),
                 };
                 (topic, read)
             }
@@ -243,7 +258,10 @@ impl Reign {
         self.watches.add(watch, Event::DeletionWishes);
         let names = names.unwrap_or_default();
         let wishes: Vec<Arc<str>> = names.iter().map(|name| name.as_str().into()).collect();
-        if wishes.iter().any(|topic| !self.context.topics.contains_key(topic)) {
+        if wishes
+            .iter()
+            .any(|topic| !self.context.topics.contains_key(topic))
+        {
             // It may have been created just before: only what is not there is unknown.
             let listed = self.store.session.children(paths::BROKER_TOPICS).await?;
             let (names, _) = listed.unwrap_or_default();
@@ -281,7 +299,11 @@ impl Reign {
         let session = self.store.session.clone();
         let deleted = each(names, move |name| {
             let session = session.clone();
-            async move { session.delete(&format!("{}/{name}", paths::ISR_CHANGES), -1).await }
+            async move {
+                session
+                    .delete(&format!("{}/{name}", paths::ISR_CHANGES), -1)
+                    .await
+            }
         });
         for deleted in deleted.await {
             match deleted {
@@ -325,8 +347,13 @@ impl Reign {
         let known: BTreeSet<TopicPartition> = self.context.reassignments.keys().cloned().collect();
         let plan = reassign::requested(&mut self.context, wished);
         self.carry_out(plan, channels).await?;
-        let new: Vec<TopicPartition> =
-            self.context.reassignments.keys().filter(|at| !known.contains(*at)).cloned().collect();
+        let new: Vec<TopicPartition> = self
+            .context
+            .reassignments
+            .keys()
+            .filter(|at| !known.contains(*at))
+            .cloned()
+            .collect();
         for at in new {
             self.moving_partition_changed(at).await?;
         }

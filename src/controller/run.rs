@@ -44,7 +44,11 @@ pub(super) struct Gauges {
 
 impl Gauges {
     pub(super) fn new(settings: &ControllerSettings) -> Gauges {
-        let gauge = |name| settings.metrics.gauge(Name::new("kafka.controller", "KafkaController", name, &[]));
+        let gauge = |name| {
+            settings
+                .metrics
+                .gauge(Name::new("kafka.controller", "KafkaController", name, &[]))
+        };
         Gauges {
             active: gauge("ActiveControllerCount"),
             offline: gauge("OfflinePartitionsCount"),
@@ -56,8 +60,10 @@ impl Gauges {
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let context = reign.map(|r| &r.context);
         self.active.set(reign.is_some().into());
-        self.offline.set(context.map_or(0, |c| count(c.offline_partitions())));
-        self.imbalanced.set(context.map_or(0, |c| count(c.imbalanced_partitions())));
+        self.offline
+            .set(context.map_or(0, |c| count(c.offline_partitions())));
+        self.imbalanced
+            .set(context.map_or(0, |c| count(c.imbalanced_partitions())));
     }
 }
 
@@ -87,7 +93,9 @@ impl Shell {
                     warn!(target: CONTROLLER, "[Controller {me}]: {why}");
                     continue;
                 }
-                why => error!(target: CONTROLLER, "[Controller {me}]: Error while acting as the controller: {why}"),
+                why => {
+                    error!(target: CONTROLLER, "[Controller {me}]: Error while acting as the controller: {why}")
+                }
             }
             let step_down = async {
                 if let Err(e) = elect::give_up(&session).await {
@@ -111,8 +119,13 @@ impl Shell {
             () = refuse(&mut self.inbox) => return Err(zookeeper::Error::Closed.into()),
         }
         let (answers, mut answered) = mpsc::channel(ANSWERS);
-        let office =
-            failover::take_office(session.clone(), &self.settings, &self.clock, answers, &mut self.channels);
+        let office = failover::take_office(
+            session.clone(),
+            &self.settings,
+            &self.clock,
+            answers,
+            &mut self.channels,
+        );
         let mut reign = office.await?;
         let Some(channels) = &mut self.channels else {
             return Err(Error::Deposed);

@@ -275,9 +275,7 @@ impl Store {
                 // Last: while it stands, a new controller begins the deletion again.
                 gone(self.session.delete(&paths::delete_topic(topic), -1).await)
             }
-            Removal::DeletionWish(topic) => {
-                gone(self.session.delete(&paths::delete_topic(topic), -1).await)
-            }
+            Removal::DeletionWish(topic) => gone(self.session.delete(&paths::delete_topic(topic), -1).await),
             Removal::PreferredElection => {
                 gone(self.session.delete(paths::PREFERRED_REPLICA_ELECTION, -1).await)
             }

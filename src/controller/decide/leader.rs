@@ -36,8 +36,7 @@ pub enum Refusal {
 /// Whether the offline rule, applied now, depends on the topic's `unclean.leader.election.enable`.
 pub fn needs_unclean_rule(context: &Context, partition: &Partition, leadership: &LeaderAndIsr) -> bool {
     let may_lead = |id: &BrokerId| context.is_registered(*id) || context.returning.contains(id);
-    !leadership.isr.iter().any(may_lead)
-        && partition.replicas.iter().any(|id| context.is_live(*id))
+    !leadership.isr.iter().any(may_lead) && partition.replicas.iter().any(|id| context.is_live(*id))
 }
 
 /// The offline rule, for a partition whose leader is gone.

@@ -30,7 +30,11 @@ pub fn load(
                 partition.leadership = Some(leadership);
                 for id in replicas {
                     let there = context.is_registered(id);
-                    let state = if there { ReplicaState::Online } else { ReplicaState::Offline };
+                    let state = if there {
+                        ReplicaState::Online
+                    } else {
+                        ReplicaState::Offline
+                    };
                     context.move_replica(&at, id, state);
                 }
             }

@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
-use kafka::cluster::{Broker, BrokerId, ControllerEpoch, Endpoint, LeaderAndIsr, LeaderEpoch, SecurityProtocol, TopicPartition};
+use kafka::cluster::{
+    Broker, BrokerId, ControllerEpoch, Endpoint, LeaderAndIsr, LeaderEpoch, SecurityProtocol, TopicPartition,
+};
 use kafka::controller::batch::{Request, RequestBatch};
 use kafka::controller::context::{Context, LiveBroker};
 use kafka::controller::decide::{brokers, deletion, partitions, preferred, reassign, takeover, topics};
@@ -66,9 +68,23 @@ impl super::Core for Story {
             ["config", topic, rule] => {
                 self.unclean.insert(topic.into(), rule == "unclean=true");
             }
-            ["topic", name, "replicas", replicas, "isr", isr, "leader", leader, "epoch", epoch] => {
+            [
+                "topic",
+                name,
+                "replicas",
+                replicas,
+                "isr",
+                isr,
+                "leader",
+                leader,
+                "epoch",
+                epoch,
+            ] => {
                 let at = partition(name);
-                self.assignments.entry(at.topic.clone()).or_default().insert(at.partition, ids(replicas));
+                self.assignments
+                    .entry(at.topic.clone())
+                    .or_default()
+                    .insert(at.partition, ids(replicas));
                 let state = LeaderAndIsr {
                     leader: BrokerId(leader.parse().unwrap()),
                     leader_epoch: LeaderEpoch(epoch.parse().unwrap()),
@@ -91,7 +107,8 @@ impl super::Core for Story {
             }
             ["down", ref list @ ..] => {
                 let mut now = self.context.brokers.clone();
-                list.iter().for_each(|id| drop(now.remove(&BrokerId(id.parse().unwrap()))));
+                list.iter()
+                    .for_each(|id| drop(now.remove(&BrokerId(id.parse().unwrap()))));
                 self.registered(now, out);
             }
             ["up" | "bounce", ref list @ ..] => {
@@ -237,7 +254,10 @@ impl Story {
             self.carry_out(plan, out);
         }
         if !difference.come.is_empty() {
-            let come = now.into_iter().filter(|(id, _)| difference.come.contains(id)).collect();
+            let come = now
+                .into_iter()
+                .filter(|(id, _)| difference.come.contains(id))
+                .collect();
             let plan = brokers::started(&mut self.context, come);
             self.carry_out(plan, out);
         }
@@ -262,13 +282,20 @@ impl Story {
         self.send(plan.before, out);
         for (at, replicas) in plan.assignments {
             writeln!(out, "assign {} {}", short(&at), list(&replicas)).unwrap();
-            self.assignments.entry(at.topic.clone()).or_default().insert(at.partition, replicas);
+            self.assignments
+                .entry(at.topic.clone())
+                .or_default()
+                .insert(at.partition, replicas);
         }
         let mut batch = plan.after;
         let mut aims = plan.aims;
         while !aims.is_empty() {
             for topic in partitions::topics_to_ask(&self.context, &aims) {
-                let rule = self.unclean.get(&topic).copied().unwrap_or(self.context.rules.unclean_election);
+                let rule = self
+                    .unclean
+                    .get(&topic)
+                    .copied()
+                    .unwrap_or(self.context.rules.unclean_election);
                 self.context.unclean_by_topic.insert(topic, rule);
             }
             let writes = partitions::decide(&mut self.context, aims);
@@ -314,8 +341,18 @@ impl Story {
             return (write, Outcome::Found(found));
         }
         let version = stands.map_or(0, |s| s.zk_version + 1);
-        let verb = if write.expect == Expect::Absent { "create" } else { "write" };
-        writeln!(out, "{verb} {} {}", short(&write.at), described(&write.leadership)).unwrap();
+        let verb = if write.expect == Expect::Absent {
+            "create"
+        } else {
+            "write"
+        };
+        writeln!(
+            out,
+            "{verb} {} {}",
+            short(&write.at),
+            described(&write.leadership)
+        )
+        .unwrap();
         let state = LeaderAndIsr {
             zk_version: version,
             ..write.leadership.clone()
@@ -350,16 +387,30 @@ impl Story {
 fn words(request: &Request) -> String {
     match request {
         Request::LeaderAndIsr(r) => {
-            let of = r.partitions.iter().map(|p| format!("{}/{}={}@{}", p.topic, p.partition, p.leader, p.leader_epoch));
+            let of = r
+                .partitions
+                .iter()
+                .map(|p| format!("{}/{}={}@{}", p.topic, p.partition, p.leader, p.leader_epoch));
             format!("LeaderAndIsr {}", of.collect::<Vec<_>>().join(" "))
         }
         Request::UpdateMetadata(r) => {
-            let live = r.brokers.iter().map(|b| b.id.to_string()).collect::<Vec<_>>().join(",");
-            let of = r.partitions.iter().map(|p| format!(" {}/{}={}@{}", p.topic, p.partition, p.leader, p.leader_epoch));
+            let live = r
+                .brokers
+                .iter()
+                .map(|b| b.id.to_string())
+                .collect::<Vec<_>>()
+                .join(",");
+            let of = r
+                .partitions
+                .iter()
+                .map(|p| format!(" {}/{}={}@{}", p.topic, p.partition, p.leader, p.leader_epoch));
             format!("UpdateMetadata live {live}{}", of.collect::<String>())
         }
         Request::StopReplica(r) => {
-            let of = r.partitions.iter().map(|p| format!(" {}/{}", p.topic, p.partition));
+            let of = r
+                .partitions
+                .iter()
+                .map(|p| format!(" {}/{}", p.topic, p.partition));
             let and = if r.delete_partitions { " and delete" } else { "" };
             format!("StopReplica{and}{}", of.collect::<String>())
         }
@@ -367,7 +418,12 @@ fn words(request: &Request) -> String {
 }
 
 fn described(state: &LeaderAndIsr) -> String {
-    format!("leader {} isr {} epoch {}", state.leader, list(&state.isr), state.leader_epoch)
+    format!(
+        "leader {} isr {} epoch {}",
+        state.leader,
+        list(&state.isr),
+        state.leader_epoch
+    )
 }
 
 fn partition(name: &str) -> TopicPartition {
@@ -384,7 +440,10 @@ fn names<'a>(all: impl Iterator<Item = &'a TopicPartition>) -> String {
 }
 
 fn ids(text: &str) -> Vec<BrokerId> {
-    text.split(',').filter(|t| *t != "-").map(|t| BrokerId(t.parse().unwrap())).collect()
+    text.split(',')
+        .filter(|t| *t != "-")
+        .map(|t| BrokerId(t.parse().unwrap()))
+        .collect()
 }
 
 fn list(ids: &[BrokerId]) -> String {

@@ -18,7 +18,9 @@ pub trait Core: Default {
 
 /// Runs all stories for one core.
 pub fn run<C: Core>(core: &str) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios").join(core);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/scenarios")
+        .join(core);
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
         .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
         .map(|entry| entry.expect("a readable folder").path())
@@ -29,7 +31,9 @@ pub fn run<C: Core>(core: &str) {
     let rewrite = std::env::var_os("REWRITE_GOLDEN").is_some_and(|v| v == "1");
     let mut different = String::new();
     for file in files {
-        let text = std::fs::read_to_string(&file).expect("a readable story").replace("\r\n", "\n");
+        let text = std::fs::read_to_string(&file)
+            .expect("a readable story")
+            .replace("\r\n", "\n");
         let told = tell::<C>(&text);
         if told == text {
             continue;
@@ -37,10 +41,18 @@ pub fn run<C: Core>(core: &str) {
         if rewrite {
             std::fs::write(&file, told).expect("a writable story");
         } else {
-            let _ = writeln!(different, "--- {}\n{}", file.display(), first_difference(&text, &told));
+            let _ = writeln!(
+                different,
+                "--- {}\n{}",
+                file.display(),
+                first_difference(&text, &told)
+            );
         }
     }
-    assert!(different.is_empty(), "stories went otherwise (REWRITE_GOLDEN=1 accepts that):\n{different}");
+    assert!(
+        different.is_empty(),
+        "stories went otherwise (REWRITE_GOLDEN=1 accepts that):\n{different}"
+    );
 }
 
 /// The story with what the core really does.
