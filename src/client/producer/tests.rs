@@ -78,7 +78,7 @@ async fn serve(
             let error = match reactions.get(n).copied().unwrap_or(Reaction::Accept) {
                 Reaction::Accept => 0,
                 Reaction::Refuse(code) => code,
-                Reaction::Hang => continue,
+                Reaction::Hang => std::future::pending().await,
             };
             if acks == 0 {
                 continue;
