@@ -318,7 +318,11 @@ async fn take_result(
                 );
                 fetched.insert(claim.partition.clone(), new);
             }
-            return Ok(if new.is_some() { Next::GoOn } else { Next::LookUpLeader });
+            return Ok(if new.is_some() {
+                Next::GoOn
+            } else {
+                Next::LookUpLeader
+            });
         }
         error => {
             warn!("Error for partition {}: {}", claim.partition, error.name());

@@ -78,8 +78,12 @@ impl View {
     /// The topics that `me` wants.
     pub(super) fn topics_of(&self, me: &str, exclude_internal: bool) -> BTreeSet<String> {
         let mine = self.members.get(me);
-        mine.map(|r| threads_by_topic(r, &self.topics, exclude_internal).into_keys().collect())
-            .unwrap_or_default()
+        mine.map(|r| {
+            threads_by_topic(r, &self.topics, exclude_internal)
+                .into_keys()
+                .collect()
+        })
+        .unwrap_or_default()
     }
 
     fn group(&self, exclude_internal: bool) -> Group {
@@ -138,9 +142,15 @@ mod tests {
 
     fn view(members: &[(&str, Registration)], topics: &[(&str, i32)]) -> View {
         View {
-            members: members.iter().map(|(id, r)| ((*id).to_owned(), r.clone())).collect(),
+            members: members
+                .iter()
+                .map(|(id, r)| ((*id).to_owned(), r.clone()))
+                .collect(),
             topics: topics.iter().map(|(t, _)| (*t).to_owned()).collect(),
-            partitions: topics.iter().map(|(t, n)| ((*t).to_owned(), (0..*n).collect())).collect(),
+            partitions: topics
+                .iter()
+                .map(|(t, n)| ((*t).to_owned(), (0..*n).collect()))
+                .collect(),
         }
     }
 

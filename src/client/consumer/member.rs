@@ -14,8 +14,8 @@ use super::group::{Mine, thread_id};
 use super::registry::{self, Watches};
 use super::stream::Chunk;
 use super::{ConsumerSettings, Error, Result};
-use crate::message::Offset;
 use crate::cluster::TopicPartition;
+use crate::message::Offset;
 use crate::util::clock::Mono;
 use crate::util::shutdown::Stop;
 use crate::zookeeper::znodes::consumer::Registration;
@@ -145,12 +145,7 @@ impl Member {
     }
 
     /// Plans the next try after a failed one, and speaks up.
-    fn judge(
-        &self,
-        tried: Result<Try>,
-        tries: &mut Tries,
-        first: &mut Option<oneshot::Sender<Result<()>>>,
-    ) {
+    fn judge(&self, tried: Result<Try>, tries: &mut Tries, first: &mut Option<oneshot::Sender<Result<()>>>) {
         match tried {
             Ok(Try::Done) => {
                 tries.failed = 0;
@@ -160,7 +155,10 @@ impl Member {
                 return;
             }
             Ok(Try::Conflict) => {
-                info!("Rebalancing attempt of consumer {} failed: a partition has another owner", self.id);
+                info!(
+                    "Rebalancing attempt of consumer {} failed: a partition has another owner",
+                    self.id
+                );
             }
             Err(ref e) => info!("Rebalancing attempt of consumer {} failed: {e}", self.id),
         }
@@ -242,7 +240,13 @@ impl Member {
     }
 
     fn warn_of_idle_threads(&self, mine: &[Mine]) {
-        let threads = self.registration.subscription.iter().map(|(_, n)| *n).max().unwrap_or(0);
+        let threads = self
+            .registration
+            .subscription
+            .iter()
+            .map(|(_, n)| *n)
+            .max()
+            .unwrap_or(0);
         for i in 0..usize::try_from(threads).unwrap_or(0) {
             if !mine.iter().any(|m| m.thread == i) {
                 warn!(

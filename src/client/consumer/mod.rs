@@ -304,7 +304,10 @@ impl Consumer {
         let (fill, streams): (Vec<_>, Vec<_>) = (0..subscription.streams())
             .map(|_| {
                 let (tx, rx) = mpsc::channel(settings.queued_max_chunks.max(1));
-                (tx, Stream::new(rx, settings.consumer_timeout, settings.clock.clone()))
+                (
+                    tx,
+                    Stream::new(rx, settings.consumer_timeout, settings.clock.clone()),
+                )
             })
             .unzip();
         let member = Member {
@@ -382,7 +385,11 @@ fn new_id(settings: &ConsumerSettings) -> String {
 /// This machine's name.
 fn host_name() -> String {
     #[cfg(unix)]
-    let name = rustix::system::uname().nodename().to_str().ok().map(str::to_owned);
+    let name = rustix::system::uname()
+        .nodename()
+        .to_str()
+        .ok()
+        .map(str::to_owned);
     #[cfg(windows)]
     let name = std::env::var("COMPUTERNAME").ok();
     name.filter(|n| !n.is_empty())

@@ -179,7 +179,12 @@ mod tests {
     }
 
     fn claim(next: Offset) -> Arc<Claim> {
-        Arc::new(Claim::new(TopicPartition::new("t", 0), 0, "c-0".into(), Some(next)))
+        Arc::new(Claim::new(
+            TopicPartition::new("t", 0),
+            0,
+            "c-0".into(),
+            Some(next),
+        ))
     }
 
     #[tokio::test]
