@@ -8,6 +8,7 @@ pub mod config;
 pub mod controller;
 pub mod jute;
 pub mod log;
+pub mod keeper;
 pub mod message;
 pub mod metrics;
 pub mod network;

@@ -65,6 +65,12 @@ pub static KEYS: &[Key] = &[
     Key::long("fsync.warningthresholdms").default("1000").doc(
         "Warn when forcing the log to disk takes longer. ZooKeeper takes it from a system property only.",
     ),
+    Key::string("4lw.commands.whitelist")
+        .optional()
+        .doc("Which four-letter words are answered, separated by commas; `*` for all. All if not set."),
+    Key::boolean("extendedTypesEnabled")
+        .default("false")
+        .doc("Whether nodes may have a time to live, which ZooKeeper 3.4 cannot read back from the log."),
     Key::int("initLimit")
         .optional()
         .low()
@@ -144,6 +150,10 @@ pub struct KeeperConfig {
     pub jute_max_buffer: usize,
     /// Forcing the log to disk for longer is warned about.
     pub fsync_warning_threshold: Duration,
+    /// The four-letter words that are answered; `None` for all.
+    pub four_letter_words: Option<Vec<String>>,
+    /// Whether nodes may have a time to live.
+    pub extended_types: bool,
 }
 
 impl KeeperConfig {
@@ -227,6 +237,10 @@ impl KeeperConfig {
             super_digest: v.text_or_null("DigestAuthenticationProvider.superDigest"),
             jute_max_buffer: v.size("jute.maxbuffer"),
             fsync_warning_threshold: v.millis("fsync.warningthresholdms"),
+            four_letter_words: v
+                .text_or_null("4lw.commands.whitelist")
+                .map(|words| words.split(',').map(|word| word.trim().to_owned()).collect()),
+            extended_types: v.boolean("extendedTypesEnabled"),
         }
     }
 }
