@@ -186,7 +186,10 @@ mod tests {
         };
         let peer = "10.0.0.1".parse().unwrap();
         let ids = rules.authenticate("digest", Some(b"super:test"), peer).unwrap();
-        assert_eq!(rules.check(&[Acl::new(1, "digest", "a:b")], perms::ADMIN, &ids), Ok(()));
+        assert_eq!(
+            rules.check(&[Acl::new(1, "digest", "a:b")], perms::ADMIN, &ids),
+            Ok(())
+        );
         assert_eq!(
             rules.authenticate("kerberos", Some(b""), peer),
             Err(ErrorCode::AUTH_FAILED)
@@ -222,7 +225,11 @@ mod tests {
             ("foo", "bar"),
         ] {
             let asked = vec![Acl::new(31, scheme, id)];
-            assert_eq!(rules.fix(asked, &ids()), Err(ErrorCode::INVALID_ACL), "{scheme}:{id}");
+            assert_eq!(
+                rules.fix(asked, &ids()),
+                Err(ErrorCode::INVALID_ACL),
+                "{scheme}:{id}"
+            );
         }
         assert_eq!(rules.fix(vec![], &ids()), Err(ErrorCode::INVALID_ACL));
     }

@@ -83,7 +83,12 @@ pub(super) async fn serve(stream: TcpStream, conn: ConnId, peer: SocketAddr, mut
     // Without it small answers wait for the client's acknowledgement of earlier ones.
     let _ = stream.set_nodelay(true);
     let outbox = Arc::new(Outbox::default());
-    if shared.inbox.send(Input::Open(conn, peer, outbox.clone())).await.is_err() {
+    if shared
+        .inbox
+        .send(Input::Open(conn, peer, outbox.clone()))
+        .await
+        .is_err()
+    {
         return;
     }
     let (mut from, mut to) = stream.into_split();

@@ -238,7 +238,10 @@ impl Core {
         self.watches.drop_conn(conn);
         self.sessions.detach(state.session, conn);
         if state.session == 0 {
-            debug!("Closed socket connection for client {} (no session established for client)", state.peer);
+            debug!(
+                "Closed socket connection for client {} (no session established for client)",
+                state.peer
+            );
         } else {
             info!(
                 "Closed socket connection for client {} which had sessionid 0x{:x}",
@@ -287,7 +290,10 @@ impl Core {
         info!("Client attempting to renew session 0x{id:x} at {}", state.peer);
         let known = request.password.as_deref().unwrap_or_default() == password(id);
         if !known || !self.sessions.renegotiate(id, state.timeout_ms, now.mono) {
-            info!("Invalid session 0x{id:x} for client {}, probably expired", state.peer);
+            info!(
+                "Invalid session 0x{id:x} for client {}, probably expired",
+                state.peer
+            );
             let refused = ConnectResponse {
                 password: Some(Bytes::from_static(&[0; 16])),
                 read_only: state.knows_read_only.then_some(false),
@@ -351,7 +357,10 @@ impl Core {
                 close: false,
             },
             Request::Unknown => {
-                info!("Closing the connection of session 0x{session:x}: no operation {}", header.op);
+                info!(
+                    "Closing the connection of session 0x{session:x}: no operation {}",
+                    header.op
+                );
                 self.stop_taking(conn);
                 Work::Answer {
                     err: ErrorCode::UNIMPLEMENTED,
@@ -361,14 +370,17 @@ impl Core {
                 }
             }
             Request::Ping => {
-                return self.enqueue(Queued {
-                    conn: Some(conn),
-                    session,
-                    xid: xid::PING,
-                    name,
-                    received: now.mono,
-                    work: Work::Read(Request::Ping),
-                }, now);
+                return self.enqueue(
+                    Queued {
+                        conn: Some(conn),
+                        session,
+                        xid: xid::PING,
+                        name,
+                        received: now.mono,
+                        work: Work::Read(Request::Ping),
+                    },
+                    now,
+                );
             }
             read => Work::Read(read),
         };
@@ -409,7 +421,12 @@ impl Core {
     }
 
     fn reap(&mut self, now: Moment) {
-        let due: Vec<_> = self.tree.reapable(now.wall.0).take(REAP_AT_ONCE).cloned().collect();
+        let due: Vec<_> = self
+            .tree
+            .reapable(now.wall.0)
+            .take(REAP_AT_ONCE)
+            .cloned()
+            .collect();
         for path in due {
             info!("Attempting to delete candidate container: {path}");
             let zxid = self.prepared + 1;
@@ -531,7 +548,10 @@ impl Core {
             let next = self.queue.pop_front().expect("the front was there just before");
             self.complete(next, now);
         }
-        if self.snapshot_after.is_some_and(|zxid| zxid <= self.tree.last_zxid()) {
+        if self
+            .snapshot_after
+            .is_some_and(|zxid| zxid <= self.tree.last_zxid())
+        {
             self.snapshot_after = None;
             self.snapshot_runs = true;
             let bytes = snapshot::encode(&self.tree, &self.timeouts);
@@ -660,7 +680,10 @@ impl Core {
                     }
                     debug!("auth success {scheme} for client {}", state.peer);
                 } else {
-                    warn!("Authentication failed for scheme: {scheme}, client {}", state.peer);
+                    warn!(
+                        "Authentication failed for scheme: {scheme}, client {}",
+                        state.peer
+                    );
                 }
                 proven
             }

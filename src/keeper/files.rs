@@ -60,10 +60,22 @@ mod tests {
     #[test]
     fn files_are_listed_by_number_and_others_ignored() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["log.10", "log.9", "log.a", "snapshot.9", "log.x", "keeper.lock", "log.9.tmp"] {
+        for name in [
+            "log.10",
+            "log.9",
+            "log.a",
+            "snapshot.9",
+            "log.x",
+            "keeper.lock",
+            "log.9.tmp",
+        ] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        let numbers: Vec<_> = list(dir.path(), Kind::Log).unwrap().into_iter().map(|f| f.0).collect();
+        let numbers: Vec<_> = list(dir.path(), Kind::Log)
+            .unwrap()
+            .into_iter()
+            .map(|f| f.0)
+            .collect();
         assert_eq!(numbers, [9, 10, 16]);
         assert!(list(&dir.path().join("none"), Kind::Log).unwrap().is_empty());
     }

@@ -17,8 +17,8 @@ impl Word {
     /// The word that these bytes are, if they are one.
     pub(super) fn parse(bytes: [u8; 4]) -> Option<Word> {
         const WORDS: [&[u8; 4]; 16] = [
-            b"conf", b"cons", b"crst", b"dump", b"envi", b"gtmk", b"ruok", b"stmk", b"srst", b"srvr", b"stat",
-            b"wchc", b"wchp", b"wchs", b"mntr", b"isro",
+            b"conf", b"cons", b"crst", b"dump", b"envi", b"gtmk", b"ruok", b"stmk", b"srst", b"srvr",
+            b"stat", b"wchc", b"wchp", b"wchs", b"mntr", b"isro",
         ];
         WORDS.contains(&&bytes).then_some(Word(bytes))
     }
@@ -165,7 +165,12 @@ impl Core {
         writeln!(out, "Session Sets ({}):", self.sessions.buckets().count())?;
         for (at, ids) in self.sessions.buckets() {
             let left = at.0.as_millis() as i64 - now.mono.0.as_millis() as i64;
-            writeln!(out, "{} expire at {}:", ids.len(), date(WallMs(now.wall.0 + left)))?;
+            writeln!(
+                out,
+                "{} expire at {}:",
+                ids.len(),
+                date(WallMs(now.wall.0 + left))
+            )?;
             for id in ids {
                 writeln!(out, "\t0x{id:x}")?;
             }
@@ -245,7 +250,11 @@ fn write_envi(out: &mut String) -> std::fmt::Result {
     writeln!(out, "zookeeper.version={VERSION}")?;
     writeln!(out, "host.name={}", host_name())?;
     for key in [
-        "java.version", "java.vendor", "java.home", "java.class.path", "java.library.path",
+        "java.version",
+        "java.vendor",
+        "java.home",
+        "java.class.path",
+        "java.library.path",
     ] {
         writeln!(out, "{key}=<NA>")?;
     }

@@ -142,7 +142,9 @@ impl<'a> Preparer<'a> {
             return Txn::Error(ErrorCode::NOT_EMPTY);
         }
         self.unlink(path);
-        Txn::Delete { path: path.to_owned() }
+        Txn::Delete {
+            path: path.to_owned(),
+        }
     }
 
     fn multi(&mut self, ops: &[MultiOp]) -> Txn {
@@ -258,7 +260,9 @@ impl<'a> Preparer<'a> {
             return Err(ErrorCode::NOT_EMPTY);
         }
         self.unlink(path);
-        Ok(Txn::Delete { path: path.to_owned() })
+        Ok(Txn::Delete {
+            path: path.to_owned(),
+        })
     }
 
     fn set_data(&mut self, path: &str, data: Option<Bytes>, version: i32) -> Checked<Txn> {
@@ -371,8 +375,5 @@ fn expect_version(expected: i32, actual: i32) -> Checked<()> {
 
 /// Whether the answer to this operation holds the stat of the node that it made.
 pub(super) fn answers_with_stat(op: OpCode) -> bool {
-    matches!(
-        op,
-        OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl
-    )
+    matches!(op, OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl)
 }

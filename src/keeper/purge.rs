@@ -45,7 +45,13 @@ mod tests {
     fn the_log_that_the_oldest_kept_snapshot_continues_in_stays() {
         let dir = tempfile::tempdir().unwrap();
         for name in [
-            "log.1", "log.5", "log.9", "snapshot.0", "snapshot.4", "snapshot.7", "snapshot.9",
+            "log.1",
+            "log.5",
+            "log.9",
+            "snapshot.0",
+            "snapshot.4",
+            "snapshot.7",
+            "snapshot.9",
         ] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }

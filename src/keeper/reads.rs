@@ -3,9 +3,9 @@
 use bytes::BytesMut;
 
 use crate::jute::{
-    AddWatchMode, Children2Response, ChildrenResponse, ClientInfo, ErrorCode, GetAclResponse, GetDataResponse,
-    MultiOp, MultiResult, Record, SetWatches2Request, WatchableRequest, WatcherKind, WhoAmIResponse, codec,
-    event, perms, write_multi_results,
+    AddWatchMode, Children2Response, ChildrenResponse, ClientInfo, ErrorCode, GetAclResponse,
+    GetDataResponse, MultiOp, MultiResult, Record, SetWatches2Request, WatchableRequest, WatcherKind,
+    WhoAmIResponse, codec, event, perms, write_multi_results,
 };
 
 use super::ConnId;
@@ -56,7 +56,11 @@ impl Core {
             Request::GetAcl(r) => {
                 let node = self.node(&r.path)?;
                 let acl = node.acl();
-                GetAclResponse { acl, stat: node.stat() }.write(&mut out);
+                GetAclResponse {
+                    acl,
+                    stat: node.stat(),
+                }
+                .write(&mut out);
             }
             Request::Sync(r) => r.write(&mut out),
             Request::Check(r) => {
@@ -87,7 +91,10 @@ impl Core {
             Request::GetEphemerals(r) => {
                 let prefix = if r.path == "/" { "" } else { &r.path };
                 let own = self.tree.ephemerals(session);
-                let children = own.filter(|p| p.starts_with(prefix)).map(|p| p.to_string()).collect();
+                let children = own
+                    .filter(|p| p.starts_with(prefix))
+                    .map(|p| p.to_string())
+                    .collect();
                 ChildrenResponse { children }.write(&mut out);
             }
             Request::CountDescendants(r) => {

@@ -174,13 +174,13 @@ fn listen(config: &KeeperConfig) -> Result<(StdListener, SocketAddr)> {
     let listener = match &config.client_port_address {
         Some(host) => {
             let mut addresses = (host.as_str(), port).to_socket_addrs().map_err(fail)?;
-            let address = addresses.next().ok_or(std::io::ErrorKind::AddrNotAvailable.into());
+            let address = addresses
+                .next()
+                .ok_or(std::io::ErrorKind::AddrNotAvailable.into());
             bind(address.map_err(fail)?)
         }
         None => match bind((Ipv6Addr::UNSPECIFIED, port).into()) {
-            Err(e) if e.kind() != std::io::ErrorKind::AddrInUse => {
-                bind((Ipv4Addr::UNSPECIFIED, port).into())
-            }
+            Err(e) if e.kind() != std::io::ErrorKind::AddrInUse => bind((Ipv4Addr::UNSPECIFIED, port).into()),
             other => other,
         },
     };

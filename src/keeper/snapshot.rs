@@ -207,7 +207,11 @@ mod tests {
                 path: path.into(),
                 data: (zxid != 1).then(|| Bytes::from_static(b"x")),
                 acl,
-                life: if zxid == 2 { Life::Ephemeral } else { Life::Persistent },
+                life: if zxid == 2 {
+                    Life::Ephemeral
+                } else {
+                    Life::Persistent
+                },
                 parent_creates: -1,
             });
             tree.apply(&header, &txn, &mut Vec::new());

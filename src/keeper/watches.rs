@@ -109,7 +109,11 @@ impl Table {
             let mut at = path;
             while let Some(above) = path::parent(at).filter(|above| *above != at) {
                 let watchers = self.by_path.get(above).into_iter().flatten();
-                heard.extend(watchers.filter(|(_, modes)| modes.recursive).map(|(conn, _)| *conn));
+                heard.extend(
+                    watchers
+                        .filter(|(_, modes)| modes.recursive)
+                        .map(|(conn, _)| *conn),
+                );
                 at = above;
             }
         }
@@ -278,7 +282,10 @@ mod tests {
         w.watch_data("/a", A);
         assert_eq!(w.len(), 1);
         let changed = Change::DataChanged("/a".into());
-        assert_eq!(fire(&mut w, changed.clone()), [told(A, event::NODE_DATA_CHANGED, "/a")]);
+        assert_eq!(
+            fire(&mut w, changed.clone()),
+            [told(A, event::NODE_DATA_CHANGED, "/a")]
+        );
         assert!(fire(&mut w, changed).is_empty());
         assert_eq!(w.len(), 0);
     }
