@@ -1,0 +1,3 @@
+@echo off
+rem Sends lines of standard input to a topic.
+"%~dp0kafka-run-class.bat" kafka.tools.ConsoleProducer %*

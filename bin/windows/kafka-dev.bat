@@ -1,0 +1,3 @@
+@echo off
+rem Starts ZooKeeper and a broker in one process, for trying things and for tests.
+"%~dp0kafka-run-class.bat" kafka.Dev %*

@@ -1,0 +1,3 @@
+@echo off
+rem Stops the bundled ZooKeeper servers on this machine.
+"%~dp0kafka-run-class.bat" zookeeper-server-stop %*
