@@ -13,6 +13,7 @@ pub mod message;
 pub mod metrics;
 pub mod network;
 pub mod protocol;
+pub mod replica;
 pub mod security;
 pub mod server;
 pub mod tools;

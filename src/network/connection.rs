@@ -132,7 +132,8 @@ impl<S: Service> Connection<S> {
             };
             match self.handle(frame, gone.is_some()).await {
                 Ok(()) => {}
-                Err(End::Io(e)) => gone = Some(End::Io(e)),
+                // Not when a file fell short: this peer waits for bytes that never come.
+                Err(End::Io(e)) if e.kind() != io::ErrorKind::UnexpectedEof => gone = Some(End::Io(e)),
                 Err(end) => return end,
             }
             frames.trim(false);
@@ -151,7 +152,7 @@ impl<S: Service> Connection<S> {
         if wanted > FIRST && wanted > frames.allocated() {
             self.limits.grow(held, wanted).await;
         }
-        if frames.allocated() > FIRST && frames.is_partial() {
+        if wanted.max(frames.allocated()) > FIRST && frames.is_partial() {
             self.activity.holds_partial.store(true, Ordering::Relaxed);
         }
         let mut first = frames.allocated() == 0;

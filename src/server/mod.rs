@@ -7,6 +7,7 @@
 pub mod broker;
 mod controlled_shutdown;
 pub mod dynamic;
+mod error_codes;
 mod handlers;
 pub mod identity;
 mod local_host;

@@ -3,9 +3,13 @@
 //!
 //! [`versions`] says which layout is meant; then [`metadata`], [`offsets`], [`groups`].
 
+mod fetch;
 mod groups;
+mod list_offsets;
 mod metadata;
 mod offsets;
+mod partitions;
+mod produce;
 mod versions;
 
 use std::net::SocketAddr;

@@ -1,0 +1,105 @@
+//! What replicas read and write in ZooKeeper: partition states by version, topic settings, and word to
+//! the controller that in-sync sets changed.
+
+use ::log::warn;
+
+use crate::cluster::{LeaderAndIsr, TopicPartition};
+use crate::config::LogConfig;
+use crate::zookeeper::{self, CreateMode, Session, paths, znodes};
+
+use super::error::{Error, Result};
+
+/// What became of a conditional write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It stands there, in this version.
+    Written(i32),
+    /// Something else stood there first: this.
+    Overtaken(LeaderAndIsr),
+    /// The node is not there: the topic was deleted.
+    Gone,
+}
+
+/// Where states stand.
+#[derive(Debug)]
+pub(super) enum Store {
+    /// In ZooKeeper.
+    ZooKeeper(Session),
+    /// In memory, for the tests of this floor.
+    #[cfg(test)]
+    Memory(super::tests::States),
+}
+
+impl Store {
+    /// Writes `state` if its node still has version `state.zk_version`.
+    ///
+    /// # Errors
+    /// Those after which nobody knows whether it was written: to be tried again with the same version,
+    /// so that an echo of the first try is found to be one.
+    pub(super) async fn write(&self, partition: &TopicPartition, state: &LeaderAndIsr) -> zookeeper::Result<Outcome> {
+        let session = match self {
+            Store::ZooKeeper(session) => session,
+            #[cfg(test)]
+            Store::Memory(states) => return states.write(partition, state),
+        };
+        let path = paths::partition_state(&partition.topic, partition.partition);
+        let data = znodes::leader_and_isr::encode(state);
+        match session.set(&path, data.as_bytes(), state.zk_version).await {
+            Ok(stat) => return Ok(Outcome::Written(stat.version)),
+            Err(zookeeper::Error::BadVersion) => {}
+            Err(zookeeper::Error::NoNode) => return Ok(Outcome::Gone),
+            Err(e) => return Err(e),
+        }
+        let Some(node) = session.get(&path).await? else {
+            return Ok(Outcome::Gone);
+        };
+        match znodes::leader_and_isr::decode(&node.data.unwrap_or_default(), node.stat.version) {
+            Ok(there) if same_but_version(&there, state) => Ok(Outcome::Written(there.zk_version)),
+            Ok(there) => Ok(Outcome::Overtaken(there)),
+            Err(e) => {
+                warn!("The state of partition {partition} in ZooKeeper is unreadable: {e}");
+                Ok(Outcome::Gone)
+            }
+        }
+    }
+
+    /// Settings of a topic: `defaults` and its own on top.
+    pub(super) async fn topic_config(&self, topic: &str, defaults: &LogConfig) -> Result<LogConfig> {
+        let session = match self {
+            Store::ZooKeeper(session) => session,
+            #[cfg(test)]
+            Store::Memory(states) => return Ok(states.topic_config(defaults)),
+        };
+        let failed = |reason: String| Error::TopicConfig {
+            topic: topic.to_owned(),
+            reason,
+        };
+        let node = session.get(&paths::topic_config(topic)).await.map_err(|e| failed(e.to_string()))?;
+        let data = node.and_then(|n| n.data);
+        let own = znodes::config::decode(data.as_deref()).map_err(|e| failed(e.to_string()))?;
+        defaults.with_overrides(&own).map_err(|e| failed(e.to_string()))
+    }
+
+    /// Tells the controller that these partitions' in-sync sets changed.
+    pub(super) async fn notify(&self, changed: &[TopicPartition]) -> zookeeper::Result<()> {
+        let session = match self {
+            Store::ZooKeeper(session) => session,
+            #[cfg(test)]
+            Store::Memory(states) => return states.notify(changed),
+        };
+        let data = znodes::isr_change::encode(changed);
+        let path = paths::isr_change_sequence();
+        let mode = CreateMode::PersistentSequential;
+        match session.create(&path, Some(data.as_bytes()), mode).await {
+            Ok(_) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+pub(super) fn same_but_version(a: &LeaderAndIsr, b: &LeaderAndIsr) -> bool {
+    a.leader == b.leader
+        && a.leader_epoch == b.leader_epoch
+        && a.isr == b.isr
+        && a.controller_epoch == b.controller_epoch
+}

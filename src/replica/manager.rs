@@ -1,0 +1,460 @@
+//! The map of partitions, and how controllers change roles in it (kafka.server.ReplicaManager).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use ::log::{error, info, warn};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::cluster::{
+    BrokerId, ControllerEpoch, LeaderAndIsr, LeaderEpoch, MetadataImage, SecurityProtocol, TopicPartition,
+};
+use crate::config::{BrokerConfig, LogConfig};
+use crate::log::{self, Log, LogManager};
+use crate::message::Offset;
+use crate::protocol::leader_and_isr::PartitionStateInfo;
+use crate::util::blocking;
+use crate::util::clock::Clock;
+use crate::util::shutdown::Stop;
+use crate::zookeeper::Session;
+
+use super::error::{Error, Result};
+use super::high_watermarks::HighWatermarks;
+use super::isr_keeper::Proposals;
+use super::isr_store::Store;
+use super::partition::{Decision, Partition, Role};
+
+/// What replicas take from the broker's settings.
+#[derive(Clone, Debug)]
+pub struct ReplicaSettings {
+    /// This broker.
+    pub id: BrokerId,
+    /// `replica.lag.time.max.ms`
+    pub lag_time_max: Duration,
+    /// `replica.high.watermark.checkpoint.interval.ms`
+    pub checkpoint_interval: Duration,
+    /// `security.inter.broker.protocol`
+    pub inter_broker_protocol: SecurityProtocol,
+    /// What topics have that set nothing themselves.
+    pub log_defaults: LogConfig,
+}
+
+impl ReplicaSettings {
+    /// Of the broker `id`.
+    pub fn new(id: BrokerId, config: &BrokerConfig) -> ReplicaSettings {
+        ReplicaSettings {
+            id,
+            lag_time_max: config.replica_lag_time_max,
+            checkpoint_interval: config.replica_high_watermark_checkpoint_interval,
+            inter_broker_protocol: config.security_inter_broker_protocol,
+            log_defaults: config.log.clone(),
+        }
+    }
+}
+
+/// What to do when the disk cannot be trusted: in a broker, log a FATAL line and exit with 1.
+#[derive(Clone)]
+pub struct Fatal(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl Fatal {
+    /// `halt` gets the line to log. If it returns, the request at hand fails and the rest goes on.
+    pub fn new(halt: impl Fn(&str) + Send + Sync + 'static) -> Fatal {
+        Fatal(Arc::new(halt))
+    }
+
+    pub(super) fn halt(&self, why: &str) {
+        (self.0)(why);
+    }
+}
+
+impl fmt::Debug for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fatal")
+    }
+}
+
+/// One partition's decision with who it is about, as the controller sent it.
+#[derive(Clone, Debug)]
+pub struct PartitionDecision {
+    /// Which.
+    pub partition: TopicPartition,
+    /// Leader, epochs and in-sync set.
+    pub state: LeaderAndIsr,
+    /// Assigned replicas.
+    pub replicas: Vec<BrokerId>,
+}
+
+impl From<&PartitionStateInfo> for PartitionDecision {
+    fn from(said: &PartitionStateInfo) -> Self {
+        PartitionDecision {
+            partition: TopicPartition::new(said.topic.as_str(), said.partition),
+            state: LeaderAndIsr {
+                leader: BrokerId(said.leader),
+                leader_epoch: LeaderEpoch(said.leader_epoch),
+                isr: said.isr.iter().copied().map(BrokerId).collect(),
+                controller_epoch: ControllerEpoch(said.controller_epoch),
+                zk_version: said.zk_version,
+            },
+            replicas: said.replicas.iter().copied().map(BrokerId).collect(),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct ReplicaManager {
+    pub(super) settings: ReplicaSettings,
+    pub(super) logs: Arc<LogManager>,
+    pub(super) store: Store,
+    pub(super) metadata: watch::Receiver<Arc<MetadataImage>>,
+    pub(super) clock: Clock,
+    pub(super) fatal: Fatal,
+    pub(super) proposals: Proposals,
+    partitions: RwLock<HashMap<Arc<str>, BTreeMap<i32, Arc<Partition>>>>,
+    high_watermarks: HighWatermarks,
+    /// Held while roles change: one controller's word at a time.
+    controller: Mutex<ControllerEpoch>,
+}
+
+impl ReplicaManager {
+    /// Knows no partition until a controller speaks. Blocking: reads the high watermark checkpoints.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be read: without it followers would drop what they have.
+    pub fn new(
+        settings: ReplicaSettings,
+        logs: Arc<LogManager>,
+        zookeeper: Session,
+        metadata: watch::Receiver<Arc<MetadataImage>>,
+        fatal: Fatal,
+        clock: Clock,
+    ) -> log::Result<Arc<ReplicaManager>> {
+        Self::with_store(settings, logs, Store::ZooKeeper(zookeeper), metadata, fatal, clock)
+    }
+
+    pub(super) fn with_store(
+        settings: ReplicaSettings,
+        logs: Arc<LogManager>,
+        store: Store,
+        metadata: watch::Receiver<Arc<MetadataImage>>,
+        fatal: Fatal,
+        clock: Clock,
+    ) -> log::Result<Arc<ReplicaManager>> {
+        Ok(Arc::new(ReplicaManager {
+            high_watermarks: HighWatermarks::open(logs.dirs())?,
+            settings,
+            logs,
+            store,
+            metadata,
+            clock,
+            fatal,
+            proposals: Proposals::default(),
+            partitions: RwLock::default(),
+            controller: Mutex::new(ControllerEpoch(0)),
+        }))
+    }
+
+    /// Starts what goes on in the background until `stop`: in-sync sets and the checkpoint. The caller
+    /// joins the tasks and then calls [`shutdown`](Self::shutdown).
+    pub fn start(self: &Arc<Self>, stop: Stop) -> Vec<JoinHandle<()>> {
+        vec![
+            tokio::spawn(self.clone().keep_in_sync_sets(stop.clone())),
+            tokio::spawn(self.clone().keep_checkpoints(stop)),
+        ]
+    }
+
+    /// Writes the high watermarks a last time. Blocking; before the logs are shut down.
+    pub fn shutdown(&self) {
+        info!("[Replica Manager on Broker {}]: Shutting down", self.settings.id);
+        self.checkpoint();
+        for partition in self.all() {
+            partition.wake_all();
+        }
+        info!("[Replica Manager on Broker {}]: Shut down completely", self.settings.id);
+    }
+
+    async fn keep_checkpoints(self: Arc<Self>, mut stop: Stop) {
+        loop {
+            tokio::select! {
+                () = stop.wait() => return,
+                () = self.clock.sleep(self.settings.checkpoint_interval) => {}
+            }
+            let me = self.clone();
+            blocking::on_thread(move || me.checkpoint()).await;
+        }
+    }
+
+    /// Writes the high watermarks of all replicas; a failure is fatal.
+    pub(super) fn checkpoint(&self) {
+        let current = self.all().into_iter();
+        let current = current.filter(|p| p.log().is_some()).map(|p| (p.id.clone(), p.high_watermark()));
+        if let Err(e) = self.high_watermarks.write(&self.logs, &current.collect()) {
+            self.fatal.halt(&format!("Error writing to highwatermark file: {e}"));
+        }
+    }
+
+    pub(super) fn get(&self, topic: &str, partition: i32) -> Option<Arc<Partition>> {
+        self.partitions
+            .read()
+            .expect("a holder of the partitions panicked")
+            .get(topic)?
+            .get(&partition)
+            .cloned()
+    }
+
+    pub(super) fn need(&self, id: &TopicPartition) -> Result<Arc<Partition>> {
+        self.get(&id.topic, id.partition).ok_or_else(|| Error::UnknownPartition(id.clone()))
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Partition>> {
+        let partitions = self.partitions.read().expect("a holder of the partitions panicked");
+        partitions.values().flat_map(|p| p.values().cloned()).collect()
+    }
+
+    fn get_or_create(&self, id: &TopicPartition) -> Arc<Partition> {
+        let mut partitions = self.partitions.write().expect("a holder of the partitions panicked");
+        let of_topic = partitions.entry(id.topic.clone()).or_default();
+        let new = || Arc::new(Partition::new(id.clone(), self.settings.id));
+        of_topic.entry(id.partition).or_insert_with(new).clone()
+    }
+
+    fn take_out(&self, id: &TopicPartition) -> Option<Arc<Partition>> {
+        let mut partitions = self.partitions.write().expect("a holder of the partitions panicked");
+        let of_topic = partitions.get_mut(&id.topic)?;
+        let gone = of_topic.remove(&id.partition);
+        if of_topic.is_empty() {
+            partitions.remove(&id.topic);
+        }
+        gone
+    }
+
+    /// How many partitions this broker leads, follows or leads, and leads with less than all assigned
+    /// replicas in sync.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        let all = self.all();
+        let states: Vec<_> = all.iter().filter_map(|p| p.sync_state()).collect();
+        let under = states.iter().filter(|(in_sync, assigned)| in_sync < assigned).count();
+        (states.len(), all.iter().filter(|p| p.log().is_some()).count(), under)
+    }
+
+    /// How many requests wait for data and how many for replicas, each counted on every partition it
+    /// waits for.
+    pub fn waiting(&self) -> (usize, usize) {
+        let all = self.all();
+        let sum = |f: fn(&Partition) -> usize| all.iter().map(|p| f(p)).sum();
+        (sum(|p| p.readers.len()), sum(|p| p.writers.len()))
+    }
+
+    /// The high watermark of a replica here.
+    pub fn high_watermark(&self, id: &TopicPartition) -> Option<Offset> {
+        let partition = self.get(&id.topic, id.partition)?;
+        partition.log().map(|_| partition.high_watermark())
+    }
+
+    /// Notes a controller's epoch; the requests of all kinds share it.
+    ///
+    /// # Errors
+    /// [`Error::StaleController`] if a later controller has spoken.
+    pub fn admit_controller(&self, epoch: ControllerEpoch) -> Result<()> {
+        let mut latest = self.controller.lock().expect("a change of roles panicked");
+        admit(&mut latest, epoch)
+    }
+
+    /// Takes the roles that a controller decided (LeaderAndIsr), each partition on its own.
+    ///
+    /// # Errors
+    /// [`Error::StaleController`] for all; per partition [`Error::StaleLeader`],
+    /// [`Error::NotInReplicas`], or what kept the log from being made.
+    pub async fn become_leader_or_follower(
+        self: &Arc<Self>,
+        epoch: ControllerEpoch,
+        decisions: Vec<PartitionDecision>,
+    ) -> Result<Vec<(TopicPartition, Result<()>)>> {
+        let configs = self.configs_of_new(&decisions).await;
+        let me = self.clone();
+        blocking::on_thread(move || me.change_roles(epoch, decisions, &configs)).await
+    }
+
+    /// Settings of those topics of which a log will have to be made.
+    async fn configs_of_new(&self, decisions: &[PartitionDecision]) -> HashMap<Arc<str>, Result<LogConfig>> {
+        let new = decisions.iter().map(|d| &d.partition).filter(|p| self.logs.get(p).is_none());
+        let topics: BTreeSet<Arc<str>> = new.map(|p| p.topic.clone()).collect();
+        let mut configs = HashMap::new();
+        for topic in topics {
+            let config = self.store.topic_config(&topic, &self.settings.log_defaults).await;
+            configs.insert(topic, config);
+        }
+        configs
+    }
+
+    fn change_roles(
+        &self,
+        epoch: ControllerEpoch,
+        decisions: Vec<PartitionDecision>,
+        configs: &HashMap<Arc<str>, Result<LogConfig>>,
+    ) -> Result<Vec<(TopicPartition, Result<()>)>> {
+        let mut latest = self.controller.lock().expect("a change of roles panicked");
+        admit(&mut latest, epoch)?;
+        let mut outcomes = Vec::with_capacity(decisions.len());
+        for decision in decisions {
+            let id = decision.partition.clone();
+            let outcome = self.change_role(decision, configs);
+            match &outcome {
+                Ok(()) => {}
+                Err(e) if e.is_storage() => {
+                    self.fatal.halt(&format!("Disk error while becoming leader or follower of partition {id}: {e}"));
+                }
+                Err(e) => warn!("Broker {} ignores the decision about partition {id}: {e}", self.settings.id),
+            }
+            outcomes.push((id, outcome));
+        }
+        Ok(outcomes)
+    }
+
+    fn change_role(
+        &self,
+        decision: PartitionDecision,
+        configs: &HashMap<Arc<str>, Result<LogConfig>>,
+    ) -> Result<()> {
+        let PartitionDecision {
+            partition: id,
+            state,
+            replicas,
+        } = decision;
+        // Made even when the decision is refused: a produce then says that the leader is elsewhere.
+        let partition = self.get_or_create(&id);
+        let current = partition.leader_epoch();
+        if state.leader_epoch <= current {
+            return Err(Error::StaleLeader {
+                request: state.leader_epoch,
+                current,
+            });
+        }
+        let me = self.settings.id;
+        if !replicas.contains(&me) {
+            return Err(Error::NotInReplicas {
+                broker: me,
+                partition: id,
+            });
+        }
+        let (log, initial) = self.log_of(&partition, configs)?;
+        let decision = Decision { state, replicas };
+        let leader = decision.state.leader;
+        if leader == me {
+            partition.lead(log, &decision, initial, self.clock.now());
+            info!(target: "state.change.logger", "Broker {me} leads partition {id} from epoch {} on", decision.state.leader_epoch);
+        } else if partition.follow(log, &decision, initial) {
+            info!(target: "state.change.logger", "Broker {me} follows broker {leader} in partition {id} from epoch {} on", decision.state.leader_epoch);
+            if leader != BrokerId::NONE {
+                partition.cut_follower(leader, |log, high_watermark| log.truncate_to(high_watermark))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The partition's log, made if need be, and the high watermark that it begins with.
+    fn log_of(
+        &self,
+        partition: &Partition,
+        configs: &HashMap<Arc<str>, Result<LogConfig>>,
+    ) -> Result<(Arc<Log>, Offset)> {
+        if let Some(log) = partition.log() {
+            return Ok((log, partition.high_watermark()));
+        }
+        let id = &partition.id;
+        let log = match self.logs.get(id) {
+            Some(log) => log,
+            None => {
+                let config = match configs.get(&id.topic) {
+                    Some(Ok(config)) => config.clone(),
+                    Some(Err(e)) => {
+                        return Err(Error::TopicConfig {
+                            topic: id.topic.to_string(),
+                            reason: e.to_string(),
+                        });
+                    }
+                    // Deleted since the settings were read: those of the broker will do.
+                    None => self.settings.log_defaults.clone(),
+                };
+                self.logs.get_or_create(id, config)?
+            }
+        };
+        let initial = self.high_watermarks.of(&log).unwrap_or_else(|| {
+            info!("No checkpointed highwatermark is found for partition {id}");
+            0
+        });
+        Ok((log, initial))
+    }
+
+    /// Stops copying these partitions, and with `delete` forgets them and deletes their logs
+    /// (StopReplica).
+    ///
+    /// # Errors
+    /// [`Error::StaleController`] for all; per partition what kept a log from being deleted.
+    pub async fn stop_replicas(
+        self: &Arc<Self>,
+        epoch: ControllerEpoch,
+        delete: bool,
+        partitions: Vec<TopicPartition>,
+    ) -> Result<Vec<(TopicPartition, Result<()>)>> {
+        let me = self.clone();
+        blocking::on_thread(move || me.stop_all(epoch, delete, partitions)).await
+    }
+
+    fn stop_all(
+        &self,
+        epoch: ControllerEpoch,
+        delete: bool,
+        partitions: Vec<TopicPartition>,
+    ) -> Result<Vec<(TopicPartition, Result<()>)>> {
+        let mut latest = self.controller.lock().expect("a change of roles panicked");
+        admit(&mut latest, epoch)?;
+        let stopped = partitions.into_iter().map(|id| {
+            let outcome = self.stop_one(&id, delete);
+            (id, outcome)
+        });
+        Ok(stopped.collect())
+    }
+
+    fn stop_one(&self, id: &TopicPartition, delete: bool) -> Result<()> {
+        if !delete {
+            if let Some(partition) = self.get(&id.topic, id.partition) {
+                partition.stop_following();
+            }
+            return Ok(());
+        }
+        if let Some(partition) = self.take_out(id) {
+            partition.resign();
+        }
+        match self.logs.delete(id) {
+            Ok(()) => Ok(()),
+            Err(e @ log::Error::Storage(_)) => {
+                self.fatal.halt(&format!("Error deleting the log for partition {id}: {e}"));
+                Err(e.into())
+            }
+            Err(e) => {
+                error!("The log of partition {id} cannot be deleted: {e}");
+                Err(e.into())
+            }
+        }
+    }
+
+    /// Whether this broker leads a partition.
+    pub fn leads(&self, id: &TopicPartition) -> bool {
+        self.get(&id.topic, id.partition).is_some_and(|p| p.role() == Role::Leader)
+    }
+}
+
+fn admit(latest: &mut ControllerEpoch, request: ControllerEpoch) -> Result<()> {
+    if request < *latest {
+        return Err(Error::StaleController {
+            request,
+            latest: *latest,
+        });
+    }
+    *latest = request;
+    Ok(())
+}

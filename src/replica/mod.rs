@@ -1,0 +1,31 @@
+//! This broker's replicas: which it leads and which it follows, who is in sync, up to where all agree,
+//! and the requests that wait for that.
+//!
+//! Knows the log, ZooKeeper's partition states and other brokers; knows no wire code and no handler.
+//!
+//! Reading order: the pure rules [`isr`], [`follower`], [`delayed`]; then
+//! [`partition`] (one of them, with its locks), [`manager`] (the map and the changes of role),
+//! [`append`] and [`read`] (what handlers ask for), [`purgatory`] (how they wait), [`isr_store`] and
+//! [`isr_keeper`] (in-sync sets in ZooKeeper), [`high_watermarks`] (the checkpoint).
+
+
+mod append;
+mod delayed;
+mod error;
+mod follower;
+mod high_watermarks;
+mod isr;
+mod isr_keeper;
+mod isr_store;
+mod manager;
+mod partition;
+mod purgatory;
+mod read;
+
+pub use error::{AfterAppend, Error, Result};
+pub use manager::{Fatal, PartitionDecision, ReplicaManager, ReplicaSettings};
+pub use partition::{Read, Reader};
+pub use read::{Fetch, Wish};
+
+#[cfg(test)]
+mod tests;
