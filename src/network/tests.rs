@@ -27,7 +27,10 @@ struct Echo {
 impl Service for Echo {
     async fn call(&self, request: Incoming) -> Reply {
         let body = request.body;
-        self.seen.lock().unwrap().push((request.header.client_id.clone(), body.to_vec()));
+        self.seen
+            .lock()
+            .unwrap()
+            .push((request.header.client_id.clone(), body.to_vec()));
         match body.first() {
             Some(b'n') => Reply::Nothing,
             Some(b's') => Reply::Silence,
@@ -35,7 +38,9 @@ impl Service for Echo {
             Some(b'p') => panic!("asked to"),
             Some(b'w') => {
                 self.go_on.notified().await;
-                Reply::Frame(Response::new(request.header.correlation_id, |out| out.put_slice(&body)))
+                Reply::Frame(Response::new(request.header.correlation_id, |out| {
+                    out.put_slice(&body)
+                }))
             }
             Some(b'f') => {
                 let mut file = tempfile::tempfile().unwrap();
@@ -44,12 +49,22 @@ impl Service for Echo {
                 let file = Arc::new(file);
                 let len = if body.len() > 1 { 4 << 20 } else { 2 << 20 };
                 reply.bytes().put_slice(b"head");
-                reply.file(FileSlice { file: file.clone(), position: 5, len });
+                reply.file(FileSlice {
+                    file: file.clone(),
+                    position: 5,
+                    len,
+                });
                 reply.bytes().put_slice(b"middle");
-                reply.file(FileSlice { file, position: 0, len: 1 });
+                reply.file(FileSlice {
+                    file,
+                    position: 0,
+                    len: 1,
+                });
                 Reply::Frame(reply.finish())
             }
-            _ => Reply::Frame(Response::new(request.header.correlation_id, |out| out.put_slice(&body))),
+            _ => Reply::Frame(Response::new(request.header.correlation_id, |out| {
+                out.put_slice(&body)
+            })),
         }
     }
 }
@@ -88,7 +103,13 @@ impl Server {
     }
 
     fn seen(&self) -> Vec<Vec<u8>> {
-        self.echo.seen.lock().unwrap().iter().map(|(_, body)| body.clone()).collect()
+        self.echo
+            .seen
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, body)| body.clone())
+            .collect()
     }
 }
 
@@ -174,7 +195,9 @@ async fn requests_behind_an_answer_that_nobody_takes_are_handled_if_they_change_
     all.put_slice(&request(0, 99, b"n produce"));
     client.write_all(&all).await.unwrap();
     until(|| server.seen().len() == 1).await;
-    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    socket2::SockRef::from(&client)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
     server.echo.go_on.notify_one();
     answer(&mut client).await.unwrap();
     drop(client);
@@ -190,14 +213,20 @@ async fn silence_keeps_the_connection_and_close_ends_it() {
     // An empty frame, a cut header and a client id past the frame's end, of keys 0-9.
     client.write_all(&[0, 0, 0, 0]).await.unwrap();
     client.write_all(&[0, 0, 0, 3, 0, 3, 0]).await.unwrap();
-    client.write_all(&[0, 0, 0, 10, 0, 3, 0, 0, 0, 0, 0, 1, 0x7f, 0xff]).await.unwrap();
+    client
+        .write_all(&[0, 0, 0, 10, 0, 3, 0, 0, 0, 0, 0, 1, 0x7f, 0xff])
+        .await
+        .unwrap();
     client.write_all(&request(3, 2, b"a")).await.unwrap();
     assert_eq!(answer(&mut client).await.unwrap().0, 2);
     client.write_all(&request(3, 3, b"c")).await.unwrap();
     closed(&mut client).await;
 
     // A cut header, and a null client id, of keys 10-16.
-    for bad in [&[0, 0, 0, 3, 0, 12, 0][..], &[0, 0, 0, 10, 0, 10, 0, 0, 0, 0, 0, 1, 0xff, 0xff]] {
+    for bad in [
+        &[0, 0, 0, 3, 0, 12, 0][..],
+        &[0, 0, 0, 10, 0, 10, 0, 0, 0, 0, 0, 1, 0xff, 0xff],
+    ] {
         let mut client = server.connect().await;
         client.write_all(bad).await.unwrap();
         closed(&mut client).await;
@@ -208,7 +237,10 @@ async fn silence_keeps_the_connection_and_close_ends_it() {
 async fn a_null_client_id_reaches_the_service_as_null() {
     let server = Server::ordinary();
     let mut client = server.connect().await;
-    client.write_all(&[0, 0, 0, 11, 0, 3, 0, 0, 0, 0, 0, 1, 0xff, 0xff, b'a']).await.unwrap();
+    client
+        .write_all(&[0, 0, 0, 11, 0, 3, 0, 0, 0, 0, 0, 1, 0xff, 0xff, b'a'])
+        .await
+        .unwrap();
     answer(&mut client).await.unwrap();
     assert_eq!(*server.echo.seen.lock().unwrap(), [(None, b"a".to_vec())]);
 }
@@ -231,7 +263,10 @@ async fn a_frame_larger_than_the_maximum_closes_and_the_maximum_itself_passes() 
     };
     let server = Server::start(settings, Clock::system());
     let mut client = server.connect().await;
-    client.write_all(&request(3, 1, &vec![b'a'; 100_000 - 11])).await.unwrap();
+    client
+        .write_all(&request(3, 1, &vec![b'a'; 100_000 - 11]))
+        .await
+        .unwrap();
     assert_eq!(answer(&mut client).await.unwrap().1.len(), 100_000 - 11);
     client.write_all(&100_001i32.to_be_bytes()).await.unwrap();
     closed(&mut client).await;
@@ -338,7 +373,10 @@ async fn a_stalled_large_request_makes_room_when_others_wait_for_memory() {
         stream
     };
     // The first takes the memory, the second goes beyond it, the third waits.
-    let mut stalled = vec![claim(server.connect().await).await, claim(server.connect().await).await];
+    let mut stalled = vec![
+        claim(server.connect().await).await,
+        claim(server.connect().await).await,
+    ];
     let mut third = server.connect().await;
     let large = request(3, 3, &vec![b'a'; 200 << 10]);
     third.write_all(&large[..100]).await.unwrap();
@@ -377,6 +415,9 @@ async fn a_taken_port_is_refused_with_kafkas_words() {
     let settings = NetworkSettings::default();
     let error = Listener::bind(&endpoint, settings, server.limits.clone(), Clock::system()).unwrap_err();
     let text = error.to_string();
-    let expected = format!("Socket server failed to bind to 127.0.0.1:{}: ", server.address.port());
+    let expected = format!(
+        "Socket server failed to bind to 127.0.0.1:{}: ",
+        server.address.port()
+    );
     assert!(text.starts_with(&expected), "{text}");
 }

@@ -91,7 +91,9 @@ impl ReplicaManager {
         };
         attempt().inspect_err(|e| match e {
             e if e.is_storage() => {
-                self.fatal.halt(&format!("Halting due to unrecoverable I/O error while handling produce request: {e}"));
+                self.fatal.halt(&format!(
+                    "Halting due to unrecoverable I/O error while handling produce request: {e}"
+                ));
             }
             Error::Log(e) => error!(
                 "[Replica Manager on Broker {}]: Error processing append operation on partition {id}: {e}",

@@ -26,7 +26,9 @@ pub enum Error {
     #[error("acks={0} is not one of -1, 0 and 1")]
     InvalidAcks(i16),
     /// Too few in-sync replicas for acks=-1; nothing was appended.
-    #[error("Number of insync replicas for partition {partition} is [{there}], below required minimum [{least}]")]
+    #[error(
+        "Number of insync replicas for partition {partition} is [{there}], below required minimum [{least}]"
+    )]
     NotEnoughReplicas {
         /// Which.
         partition: TopicPartition,
@@ -44,7 +46,9 @@ pub enum Error {
         cause: AfterAppend,
     },
     /// A broker that fetches as a follower of a partition it is not assigned to.
-    #[error("Leader failed to record follower {follower}'s position since the replica is not recognized to be one of the assigned replicas for partition {partition}.")]
+    #[error(
+        "Leader failed to record follower {follower}'s position since the replica is not recognized to be one of the assigned replicas for partition {partition}."
+    )]
     NotAssigned {
         /// Who it says it is.
         follower: BrokerId,

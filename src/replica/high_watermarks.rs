@@ -43,11 +43,18 @@ impl HighWatermarks {
     }
 
     /// Writes the files. Replicas that have a log but no role yet keep what was written of them.
-    pub(super) fn write(&self, logs: &LogManager, current: &BTreeMap<TopicPartition, Offset>) -> log::Result<()> {
+    pub(super) fn write(
+        &self,
+        logs: &LogManager,
+        current: &BTreeMap<TopicPartition, Offset>,
+    ) -> log::Result<()> {
         let all = logs.all();
         for dir in &self.dirs {
             let mut written = dir.written.lock().expect("a holder of the checkpoints panicked");
-            let here = all.iter().filter(|l| l.dir().starts_with(&dir.path)).map(|l| l.topic_partition());
+            let here = all
+                .iter()
+                .filter(|l| l.dir().starts_with(&dir.path))
+                .map(|l| l.topic_partition());
             let of = |tp: &TopicPartition| current.get(tp).or_else(|| written.get(tp)).copied();
             let now: BTreeMap<_, _> = here.filter_map(|tp| Some((tp.clone(), of(tp)?))).collect();
             if *written != now || !dir.file.path().exists() {

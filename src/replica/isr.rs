@@ -57,10 +57,18 @@ impl Isr {
     }
 
     /// The controller decided again, and this broker stays the leader: what is known of followers stays.
-    pub(super) fn renew(&mut self, members: Vec<BrokerId>, assigned: &[BrokerId], zk_version: i32, now: Mono) {
+    pub(super) fn renew(
+        &mut self,
+        members: Vec<BrokerId>,
+        assigned: &[BrokerId],
+        zk_version: i32,
+        now: Mono,
+    ) {
         self.followers.retain(|id, _| assigned.contains(id));
         for id in assigned.iter().filter(|id| **id != self.me) {
-            self.followers.entry(*id).or_insert_with(|| Follower::unknown(now));
+            self.followers
+                .entry(*id)
+                .or_insert_with(|| Follower::unknown(now));
         }
         self.members = members;
         self.proposed = None;
@@ -126,7 +134,12 @@ impl Isr {
 
     /// The set without those members who have not caught up for longer than `max_lag`. Who has all
     /// that there is does not lag, however long nothing was fetched.
-    pub(super) fn without_lagging(&self, leader_end: Offset, max_lag: Duration, now: Mono) -> Option<Vec<BrokerId>> {
+    pub(super) fn without_lagging(
+        &self,
+        leader_end: Offset,
+        max_lag: Duration,
+        now: Mono,
+    ) -> Option<Vec<BrokerId>> {
         if !self.may_propose() {
             return None;
         }
@@ -207,7 +220,10 @@ mod tests {
         isr.record_fetch(A, None, 10, ms(2));
         assert_eq!(isr.high_watermark(at(10)), None);
         assert!(!isr.record_fetch(BrokerId(9), Some(at(1)), 10, ms(2)));
-        assert_eq!(Isr::new(ME, vec![ME], &[ME], 0, ms(0)).high_watermark(at(10)), Some(at(10)));
+        assert_eq!(
+            Isr::new(ME, vec![ME], &[ME], 0, ms(0)).high_watermark(at(10)),
+            Some(at(10))
+        );
     }
 
     #[test]
@@ -249,7 +265,11 @@ mod tests {
     #[test]
     fn a_member_leaves_for_time_alone_and_not_when_it_has_everything() {
         let mut isr = isr(&[ME, A, B]);
-        assert_eq!(isr.without_lagging(10, LAG, ms(100)), None, "members get the whole time at first");
+        assert_eq!(
+            isr.without_lagging(10, LAG, ms(100)),
+            None,
+            "members get the whole time at first"
+        );
         isr.record_fetch(A, Some(at(10)), 10, ms(50));
         isr.record_fetch(B, Some(at(3)), 10, ms(200));
         assert_eq!(isr.without_lagging(10, LAG, ms(201)), Some(vec![ME, A]));
@@ -263,7 +283,10 @@ mod tests {
         for round in 1..50 {
             let end = round * 10;
             isr.record_fetch(A, Some(at(end - 10)), end, ms(u64::try_from(round).unwrap() * 60));
-            assert_eq!(isr.without_lagging(end + 5, LAG, ms(u64::try_from(round).unwrap() * 60)), None);
+            assert_eq!(
+                isr.without_lagging(end + 5, LAG, ms(u64::try_from(round).unwrap() * 60)),
+                None
+            );
         }
     }
 

@@ -35,7 +35,10 @@ pub(super) struct Proposals {
 
 impl Proposals {
     pub(super) fn push(&self, partition: Arc<Partition>, proposal: LeaderAndIsr) {
-        self.waiting.lock().expect("a holder of the proposals panicked").push((partition, proposal));
+        self.waiting
+            .lock()
+            .expect("a holder of the proposals panicked")
+            .push((partition, proposal));
         self.some.notify_one();
     }
 
@@ -120,7 +123,11 @@ impl ReplicaManager {
 
     /// Writes one proposal, again and again while nobody knows whether it was written. Returns the
     /// partition if its set has changed.
-    async fn write(self: Arc<Self>, partition: Arc<Partition>, proposal: LeaderAndIsr) -> Option<TopicPartition> {
+    async fn write(
+        self: Arc<Self>,
+        partition: Arc<Partition>,
+        proposal: LeaderAndIsr,
+    ) -> Option<TopicPartition> {
         while partition.still_proposes(&proposal) {
             match self.store.write(&partition.id, &proposal).await {
                 Ok(outcome) => {
@@ -133,7 +140,10 @@ impl ReplicaManager {
                     return partition.settle(&proposal, outcome).then(|| partition.id.clone());
                 }
                 Err(e) => {
-                    warn!("The in-sync replicas of partition {} cannot be written: {e}", partition.id);
+                    warn!(
+                        "The in-sync replicas of partition {} cannot be written: {e}",
+                        partition.id
+                    );
                     self.clock.sleep(RETRY).await;
                 }
             }

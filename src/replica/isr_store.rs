@@ -36,7 +36,11 @@ impl Store {
     /// # Errors
     /// Those after which nobody knows whether it was written: to be tried again with the same version,
     /// so that an echo of the first try is found to be one.
-    pub(super) async fn write(&self, partition: &TopicPartition, state: &LeaderAndIsr) -> zookeeper::Result<Outcome> {
+    pub(super) async fn write(
+        &self,
+        partition: &TopicPartition,
+        state: &LeaderAndIsr,
+    ) -> zookeeper::Result<Outcome> {
         let session = match self {
             Store::ZooKeeper(session) => session,
             #[cfg(test)]
@@ -74,7 +78,10 @@ impl Store {
             topic: topic.to_owned(),
             reason,
         };
-        let node = session.get(&paths::topic_config(topic)).await.map_err(|e| failed(e.to_string()))?;
+        let node = session
+            .get(&paths::topic_config(topic))
+            .await
+            .map_err(|e| failed(e.to_string()))?;
         let data = node.and_then(|n| n.data);
         let own = znodes::config::decode(data.as_deref()).map_err(|e| failed(e.to_string()))?;
         defaults.with_overrides(&own).map_err(|e| failed(e.to_string()))

@@ -132,7 +132,14 @@ impl ReplicaManager {
         fatal: Fatal,
         clock: Clock,
     ) -> log::Result<Arc<ReplicaManager>> {
-        Self::with_store(settings, logs, Store::ZooKeeper(zookeeper), metadata, fatal, clock)
+        Self::with_store(
+            settings,
+            logs,
+            Store::ZooKeeper(zookeeper),
+            metadata,
+            fatal,
+            clock,
+        )
     }
 
     pub(super) fn with_store(
@@ -173,7 +180,10 @@ impl ReplicaManager {
         for partition in self.all() {
             partition.wake_all();
         }
-        info!("[Replica Manager on Broker {}]: Shut down completely", self.settings.id);
+        info!(
+            "[Replica Manager on Broker {}]: Shut down completely",
+            self.settings.id
+        );
     }
 
     async fn keep_checkpoints(self: Arc<Self>, mut stop: Stop) {
@@ -190,9 +200,12 @@ impl ReplicaManager {
     /// Writes the high watermarks of all replicas; a failure is fatal.
     pub(super) fn checkpoint(&self) {
         let current = self.all().into_iter();
-        let current = current.filter(|p| p.log().is_some()).map(|p| (p.id.clone(), p.high_watermark()));
+        let current = current
+            .filter(|p| p.log().is_some())
+            .map(|p| (p.id.clone(), p.high_watermark()));
         if let Err(e) = self.high_watermarks.write(&self.logs, &current.collect()) {
-            self.fatal.halt(&format!("Error writing to highwatermark file: {e}"));
+            self.fatal
+                .halt(&format!("Error writing to highwatermark file: {e}"));
         }
     }
 
@@ -206,23 +219,33 @@ impl ReplicaManager {
     }
 
     pub(super) fn need(&self, id: &TopicPartition) -> Result<Arc<Partition>> {
-        self.get(&id.topic, id.partition).ok_or_else(|| Error::UnknownPartition(id.clone()))
+        self.get(&id.topic, id.partition)
+            .ok_or_else(|| Error::UnknownPartition(id.clone()))
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Partition>> {
-        let partitions = self.partitions.read().expect("a holder of the partitions panicked");
+        let partitions = self
+            .partitions
+            .read()
+            .expect("a holder of the partitions panicked");
         partitions.values().flat_map(|p| p.values().cloned()).collect()
     }
 
     fn get_or_create(&self, id: &TopicPartition) -> Arc<Partition> {
-        let mut partitions = self.partitions.write().expect("a holder of the partitions panicked");
+        let mut partitions = self
+            .partitions
+            .write()
+            .expect("a holder of the partitions panicked");
         let of_topic = partitions.entry(id.topic.clone()).or_default();
         let new = || Arc::new(Partition::new(id.clone(), self.settings.id));
         of_topic.entry(id.partition).or_insert_with(new).clone()
     }
 
     fn take_out(&self, id: &TopicPartition) -> Option<Arc<Partition>> {
-        let mut partitions = self.partitions.write().expect("a holder of the partitions panicked");
+        let mut partitions = self
+            .partitions
+            .write()
+            .expect("a holder of the partitions panicked");
         let of_topic = partitions.get_mut(&id.topic)?;
         let gone = of_topic.remove(&id.partition);
         if of_topic.is_empty() {
@@ -236,8 +259,15 @@ impl ReplicaManager {
     pub fn counts(&self) -> (usize, usize, usize) {
         let all = self.all();
         let states: Vec<_> = all.iter().filter_map(|p| p.sync_state()).collect();
-        let under = states.iter().filter(|(in_sync, assigned)| in_sync < assigned).count();
-        (states.len(), all.iter().filter(|p| p.log().is_some()).count(), under)
+        let under = states
+            .iter()
+            .filter(|(in_sync, assigned)| in_sync < assigned)
+            .count();
+        (
+            states.len(),
+            all.iter().filter(|p| p.log().is_some()).count(),
+            under,
+        )
     }
 
     /// How many requests wait for data and how many for replicas, each counted on every partition it
@@ -280,7 +310,10 @@ impl ReplicaManager {
 
     /// Settings of those topics of which a log will have to be made.
     async fn configs_of_new(&self, decisions: &[PartitionDecision]) -> HashMap<Arc<str>, Result<LogConfig>> {
-        let new = decisions.iter().map(|d| &d.partition).filter(|p| self.logs.get(p).is_none());
+        let new = decisions
+            .iter()
+            .map(|d| &d.partition)
+            .filter(|p| self.logs.get(p).is_none());
         let topics: BTreeSet<Arc<str>> = new.map(|p| p.topic.clone()).collect();
         let mut configs = HashMap::new();
         for topic in topics {
@@ -305,9 +338,14 @@ impl ReplicaManager {
             match &outcome {
                 Ok(()) => {}
                 Err(e) if e.is_storage() => {
-                    self.fatal.halt(&format!("Disk error while becoming leader or follower of partition {id}: {e}"));
+                    self.fatal.halt(&format!(
+                        "Disk error while becoming leader or follower of partition {id}: {e}"
+                    ));
                 }
-                Err(e) => warn!("Broker {} ignores the decision about partition {id}: {e}", self.settings.id),
+                Err(e) => warn!(
+                    "Broker {} ignores the decision about partition {id}: {e}",
+                    self.settings.id
+                ),
             }
             outcomes.push((id, outcome));
         }
@@ -432,7 +470,8 @@ impl ReplicaManager {
         match self.logs.delete(id) {
             Ok(()) => Ok(()),
             Err(e @ log::Error::Storage(_)) => {
-                self.fatal.halt(&format!("Error deleting the log for partition {id}: {e}"));
+                self.fatal
+                    .halt(&format!("Error deleting the log for partition {id}: {e}"));
                 Err(e.into())
             }
             Err(e) => {
@@ -444,7 +483,8 @@ impl ReplicaManager {
 
     /// Whether this broker leads a partition.
     pub fn leads(&self, id: &TopicPartition) -> bool {
-        self.get(&id.topic, id.partition).is_some_and(|p| p.role() == Role::Leader)
+        self.get(&id.topic, id.partition)
+            .is_some_and(|p| p.role() == Role::Leader)
     }
 }
 

@@ -8,7 +8,6 @@
 //! [`append`] and [`read`] (what handlers ask for), [`purgatory`] (how they wait), [`isr_store`] and
 //! [`isr_keeper`] (in-sync sets in ZooKeeper), [`high_watermarks`] (the checkpoint).
 
-
 mod append;
 mod delayed;
 mod error;

@@ -134,15 +134,21 @@ impl Partition {
     }
 
     fn standing(&self) -> RwLockReadGuard<'_, Standing> {
-        self.standing.read().expect("a holder of a partition's standing panicked")
+        self.standing
+            .read()
+            .expect("a holder of a partition's standing panicked")
     }
 
     fn standing_mut(&self) -> RwLockWriteGuard<'_, Standing> {
-        self.standing.write().expect("a holder of a partition's standing panicked")
+        self.standing
+            .write()
+            .expect("a holder of a partition's standing panicked")
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().expect("a holder of a partition's progress panicked")
+        self.progress
+            .lock()
+            .expect("a holder of a partition's progress panicked")
     }
 
     /// The role in force.
@@ -168,7 +174,8 @@ impl Partition {
     /// In-sync and assigned replicas, if this broker leads.
     pub(super) fn sync_state(&self) -> Option<(usize, usize)> {
         let standing = self.standing();
-        (standing.role == Role::Leader).then(|| (self.progress().isr.members().len(), standing.assigned.len()))
+        (standing.role == Role::Leader)
+            .then(|| (self.progress().isr.members().len(), standing.assigned.len()))
     }
 
     /// All waiting requests look again.
@@ -412,7 +419,11 @@ impl Partition {
         now: WallMs,
     ) -> Result<Option<Offset>> {
         let standing = self.standing();
-        let Some(log) = standing.log.as_ref().filter(|_| standing.role == Role::Follower(leader)) else {
+        let Some(log) = standing
+            .log
+            .as_ref()
+            .filter(|_| standing.role == Role::Follower(leader))
+        else {
             return Ok(None);
         };
         if log.end().offset != offset {
@@ -438,7 +449,11 @@ impl Partition {
         cut: impl FnOnce(&Log, Offset) -> crate::log::Result<()>,
     ) -> Result<()> {
         let standing = self.standing();
-        if let Some(log) = standing.log.as_ref().filter(|_| standing.role == Role::Follower(leader)) {
+        if let Some(log) = standing
+            .log
+            .as_ref()
+            .filter(|_| standing.role == Role::Follower(leader))
+        {
             let mut progress = self.progress();
             cut(log, progress.high_watermark.offset)?;
             let end = log.end().offset;
@@ -458,8 +473,22 @@ impl Partition {
 
     fn propose(&self, standing: &Standing, progress: &mut Progress, set: Vec<BrokerId>) -> LeaderAndIsr {
         let list = |ids: &[BrokerId]| ids.iter().map(BrokerId::to_string).collect::<Vec<_>>().join(",");
-        let (old, verb) = (progress.isr.members(), if set.len() > progress.isr.members().len() { "Expanding" } else { "Shrinking" });
-        ::log::info!("Partition {} on broker {}: {verb} ISR for partition {} from {} to {}", self.id, self.me, self.id, list(old), list(&set));
+        let (old, verb) = (
+            progress.isr.members(),
+            if set.len() > progress.isr.members().len() {
+                "Expanding"
+            } else {
+                "Shrinking"
+            },
+        );
+        ::log::info!(
+            "Partition {} on broker {}: {verb} ISR for partition {} from {} to {}",
+            self.id,
+            self.me,
+            self.id,
+            list(old),
+            list(&set)
+        );
         progress.isr.propose(set.clone());
         LeaderAndIsr {
             leader: self.me,
@@ -533,7 +562,10 @@ impl Standing {
 
     fn readable(&self, id: &TopicPartition, reader: Reader) -> Result<&Arc<Log>> {
         match reader {
-            Reader::Debugger => self.log.as_ref().ok_or_else(|| Error::ReplicaNotAvailable(id.clone())),
+            Reader::Debugger => self
+                .log
+                .as_ref()
+                .ok_or_else(|| Error::ReplicaNotAvailable(id.clone())),
             _ => self.led(id),
         }
     }

@@ -140,7 +140,11 @@ mod tests {
         while case.asked.load(Ordering::SeqCst) < 2 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(case.lists[0].len(), 1, "an event that changes nothing keeps it waiting");
+        assert_eq!(
+            case.lists[0].len(),
+            1,
+            "an event that changes nothing keeps it waiting"
+        );
         case.flag.store(true, Ordering::SeqCst);
         case.lists[1].wake();
         assert!(case.task.await.unwrap());

@@ -82,7 +82,12 @@ impl ReplicaManager {
         .await;
     }
 
-    fn read_all(&self, fetch: &Fetch, wishes: &[Wish], mut waits: Option<&mut Vec<Waits>>) -> Vec<Result<Read>> {
+    fn read_all(
+        &self,
+        fetch: &Fetch,
+        wishes: &[Wish],
+        mut waits: Option<&mut Vec<Waits>>,
+    ) -> Vec<Result<Read>> {
         let mut left = fetch.limit;
         let mut results = Vec::with_capacity(wishes.len());
         for wish in wishes {
@@ -116,9 +121,15 @@ impl ReplicaManager {
             Err(e) => {
                 match &e {
                     Error::Log(log::Error::OutOfRange { .. }) | Error::NotLeader(_) => {
-                        debug!("Fetch of partition {id} at offset {} is refused: {e}", wish.offset);
+                        debug!(
+                            "Fetch of partition {id} at offset {} is refused: {e}",
+                            wish.offset
+                        );
                     }
-                    _ => error!("Error processing fetch operation on partition {id} offset {}: {e}", wish.offset),
+                    _ => error!(
+                        "Error processing fetch operation on partition {id} offset {}: {e}",
+                        wish.offset
+                    ),
                 }
                 Err(e)
             }
@@ -130,7 +141,13 @@ impl ReplicaManager {
     /// # Errors
     /// [`Error::UnknownPartition`], [`Error::NotLeader`], [`Error::ReplicaNotAvailable`],
     /// [`Error::NegativeCount`].
-    pub fn list_offsets(&self, id: &TopicPartition, timestamp: i64, max: i32, reader: Reader) -> Result<Vec<Offset>> {
+    pub fn list_offsets(
+        &self,
+        id: &TopicPartition,
+        timestamp: i64,
+        max: i32,
+        reader: Reader,
+    ) -> Result<Vec<Offset>> {
         let partition = self.replica_for(id, reader)?;
         blocking::in_place(|| partition.offsets_before(timestamp, max, reader, self.clock.wall()))
     }

@@ -25,11 +25,19 @@ impl States {
     pub(super) fn write(&self, _: &TopicPartition, state: &LeaderAndIsr) -> zookeeper::Result<Outcome> {
         let mut inner = self.0.lock().unwrap();
         inner.written.push(state.clone());
-        inner.script.pop().unwrap_or(Ok(Outcome::Written(state.zk_version + 1)))
+        inner
+            .script
+            .pop()
+            .unwrap_or(Ok(Outcome::Written(state.zk_version + 1)))
     }
 
     pub(super) fn topic_config(&self, defaults: &LogConfig) -> LogConfig {
-        self.0.lock().unwrap().config.clone().unwrap_or_else(|| defaults.clone())
+        self.0
+            .lock()
+            .unwrap()
+            .config
+            .clone()
+            .unwrap_or_else(|| defaults.clone())
     }
 
     pub(super) fn notify(&self, changed: &[TopicPartition]) -> zookeeper::Result<()> {

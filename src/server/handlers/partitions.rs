@@ -12,8 +12,11 @@ pub(super) fn each_once<T>(mut items: Vec<(TopicPartition, T)>) -> Vec<(TopicPar
     if items.len() < 2 {
         return items;
     }
-    let last: HashMap<TopicPartition, usize> =
-        items.iter().enumerate().map(|(at, (id, _))| (id.clone(), at)).collect();
+    let last: HashMap<TopicPartition, usize> = items
+        .iter()
+        .enumerate()
+        .map(|(at, (id, _))| (id.clone(), at))
+        .collect();
     if last.len() < items.len() {
         let mut at = 0;
         items.retain(|(id, _)| {

@@ -40,11 +40,15 @@ pub(super) async fn produce(
         sets.extend(topic.partitions.into_iter().map(of));
     }
     let allow_internal = who.client_id == ADMIN_CLIENT_ID;
-    let results = replicas.append(request.acks, timeout, each_once(sets), allow_internal).await;
+    let results = replicas
+        .append(request.acks, timeout, each_once(sets), allow_internal)
+        .await;
     Ok(if request.acks == 0 {
         without_answer(who, &results)
     } else {
-        Reply::Frame(Response::new(who.correlation_id, |out| encode(out, version, &results)))
+        Reply::Frame(Response::new(who.correlation_id, |out| {
+            encode(out, version, &results)
+        }))
     })
 }
 
