@@ -170,7 +170,7 @@ fn listen(config: &KeeperConfig) -> Result<(StdListener, SocketAddr)> {
         address: shown.clone(),
         source,
     };
-    info!("binding to port {shown}");
+    info!(target: "org.apache.zookeeper.server.NIOServerCnxnFactory", "binding to port {shown}");
     let listener = match &config.client_port_address {
         Some(host) => {
             let mut addresses = (host.as_str(), port).to_socket_addrs().map_err(fail)?;

@@ -11,6 +11,9 @@ pub mod logging;
 pub mod options;
 pub mod runtime;
 pub mod signals;
+pub mod stop;
+pub mod zookeeper_server_start;
+pub mod zookeeper_server_stop;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -31,7 +34,18 @@ pub struct Tool {
 }
 
 /// All programs, sorted by name. One row per program; `tests/it/launchers.rs` compares `bin/` with it.
-pub static TOOLS: &[Tool] = &[];
+pub static TOOLS: &[Tool] = &[
+    Tool {
+        name: "zookeeper-server-start",
+        class: zookeeper_server_start::CLASS,
+        run: zookeeper_server_start::run,
+    },
+    Tool {
+        name: "zookeeper-server-stop",
+        class: "zookeeper-server-stop",
+        run: zookeeper_server_stop::run,
+    },
+];
 
 /// `-Dname=value` arguments, as a JVM's system properties.
 static SYSTEM_PROPERTIES: OnceLock<BTreeMap<String, String>> = OnceLock::new();
