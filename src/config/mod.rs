@@ -11,6 +11,7 @@
 
 pub mod broker;
 
+pub mod client;
 pub mod definition;
 pub mod keeper;
 pub mod properties;
@@ -18,6 +19,7 @@ pub mod topic;
 
 pub use broker::BrokerConfig;
 
+pub use client::{ConsumerConfig, OldProducerConfig, ProducerConfig};
 pub use keeper::KeeperConfig;
 pub use properties::Properties;
 pub use topic::LogConfig;
