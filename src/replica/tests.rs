@@ -138,21 +138,33 @@ impl Case {
             },
             replicas: ids(replicas),
         };
-        let decided = self.replicas.become_leader_or_follower(ControllerEpoch(1), vec![decision]);
+        let decided = self
+            .replicas
+            .become_leader_or_follower(ControllerEpoch(1), vec![decision]);
         decided.await.unwrap().pop().unwrap().1
     }
 
     async fn append(&self, acks: i16, timeout_ms: u64, n: usize) -> Result<Appended> {
         let sets = vec![(tp(), set(n))];
         let timeout = Duration::from_millis(timeout_ms);
-        self.replicas.append(acks, timeout, sets, false).await.pop().unwrap().1
+        self.replicas
+            .append(acks, timeout, sets, false)
+            .await
+            .pop()
+            .unwrap()
+            .1
     }
 
     fn append_soon(&self, acks: i16, timeout_ms: u64, n: usize) -> JoinHandle<Result<Appended>> {
         let replicas = self.replicas.clone();
         tokio::spawn(async move {
             let timeout = Duration::from_millis(timeout_ms);
-            replicas.append(acks, timeout, vec![(tp(), set(n))], false).await.pop().unwrap().1
+            replicas
+                .append(acks, timeout, vec![(tp(), set(n))], false)
+                .await
+                .pop()
+                .unwrap()
+                .1
         })
     }
 
@@ -160,7 +172,13 @@ impl Case {
         self.fetch_soon(reader, offset, 0, 1).await.unwrap()
     }
 
-    fn fetch_soon(&self, reader: i32, offset: Offset, wait_ms: u64, min_bytes: i32) -> JoinHandle<Result<Read>> {
+    fn fetch_soon(
+        &self,
+        reader: i32,
+        offset: Offset,
+        wait_ms: u64,
+        min_bytes: i32,
+    ) -> JoinHandle<Result<Read>> {
         let replicas = self.replicas.clone();
         tokio::spawn(async move {
             let fetch = Fetch {
@@ -236,14 +254,26 @@ async fn a_single_replica_agrees_with_itself_and_answers_all_acks_at_once() {
 #[tokio::test]
 async fn produce_is_refused_where_there_is_no_partition_no_lead_or_no_right() {
     let case = Case::new();
-    assert!(matches!(code(case.append(1, 0, 1).await), Error::UnknownPartition(_)));
+    assert!(matches!(
+        code(case.append(1, 0, 1).await),
+        Error::UnknownPartition(_)
+    ));
     let refused = case.decide(2, 0, &[2], &[2, 3]).await;
     assert!(matches!(code(refused), Error::NotInReplicas { .. }));
-    assert!(matches!(code(case.append(1, 0, 1).await), Error::NotLeader(_)), "known, though not here");
+    assert!(
+        matches!(code(case.append(1, 0, 1).await), Error::NotLeader(_)),
+        "known, though not here"
+    );
     assert!(matches!(code(case.append(7, 0, 1).await), Error::InvalidAcks(7)));
     let offsets = TopicPartition::new("__consumer_offsets", 0);
     let sets = vec![(offsets, set(1))];
-    let refused = case.replicas.append(1, Duration::ZERO, sets, false).await.pop().unwrap().1;
+    let refused = case
+        .replicas
+        .append(1, Duration::ZERO, sets, false)
+        .await
+        .pop()
+        .unwrap()
+        .1;
     assert!(matches!(code(refused), Error::InternalTopic(_)));
 }
 
@@ -269,12 +299,24 @@ async fn acks_all_times_out_with_the_offset_that_was_given() {
     let case = Case::new();
     case.decide(1, 0, &[1, 2], &[1, 2]).await.unwrap();
     let expired = case.append(-1, 0, 3).await;
-    assert!(matches!(code(expired), Error::AfterAppend { base: 0, cause: AfterAppend::TimedOut }));
+    assert!(matches!(
+        code(expired),
+        Error::AfterAppend {
+            base: 0,
+            cause: AfterAppend::TimedOut
+        }
+    ));
     let waiting = case.append_soon(-1, 500, 3);
     case.until_waiting(0, 1).await;
     case.clock.advance(Duration::from_millis(500));
     let expired = waiting.await.unwrap();
-    assert!(matches!(code(expired), Error::AfterAppend { base: 3, cause: AfterAppend::TimedOut }));
+    assert!(matches!(
+        code(expired),
+        Error::AfterAppend {
+            base: 3,
+            cause: AfterAppend::TimedOut
+        }
+    ));
 }
 
 #[tokio::test]
@@ -285,15 +327,30 @@ async fn losing_the_lead_or_the_partition_ends_every_wait_at_once() {
     case.until_waiting(1, 1).await;
     case.decide(2, 1, &[1, 2], &[1, 2]).await.unwrap();
     let lost = produce.await.unwrap();
-    assert!(matches!(code(lost), Error::AfterAppend { base: 0, cause: AfterAppend::NotLeader }));
+    assert!(matches!(
+        code(lost),
+        Error::AfterAppend {
+            base: 0,
+            cause: AfterAppend::NotLeader
+        }
+    ));
     assert!(matches!(code(fetch.await.unwrap()), Error::NotLeader(_)));
 
     case.decide(1, 2, &[1, 2], &[1, 2]).await.unwrap();
     let (produce, fetch) = (case.append_soon(-1, 60_000, 1), case.fetch_soon(-1, 0, 60_000, 1));
     case.until_waiting(1, 1).await;
-    case.replicas.stop_replicas(ControllerEpoch(1), true, vec![tp()]).await.unwrap();
+    case.replicas
+        .stop_replicas(ControllerEpoch(1), true, vec![tp()])
+        .await
+        .unwrap();
     let gone = produce.await.unwrap();
-    assert!(matches!(code(gone), Error::AfterAppend { cause: AfterAppend::Gone, .. }));
+    assert!(matches!(
+        code(gone),
+        Error::AfterAppend {
+            cause: AfterAppend::Gone,
+            ..
+        }
+    ));
     assert!(matches!(code(fetch.await.unwrap()), Error::UnknownPartition(_)));
     assert!(std::fs::read_dir(case.dir.path()).unwrap().all(|f| {
         let name = f.unwrap().file_name().into_string().unwrap();
@@ -309,8 +366,19 @@ async fn acks_all_needs_enough_in_sync_replicas_before_and_after() {
     };
     let case = Case::with(least_two);
     case.decide(1, 0, &[1], &[1, 2]).await.unwrap();
-    assert!(matches!(code(case.append(-1, 0, 1).await), Error::NotEnoughReplicas { there: 1, least: 2, .. }));
-    assert_eq!(case.append(1, 0, 1).await.unwrap().first, 0, "nothing was appended by the refused one");
+    assert!(matches!(
+        code(case.append(-1, 0, 1).await),
+        Error::NotEnoughReplicas {
+            there: 1,
+            least: 2,
+            ..
+        }
+    ));
+    assert_eq!(
+        case.append(1, 0, 1).await.unwrap().first,
+        0,
+        "nothing was appended by the refused one"
+    );
 
     case.decide(1, 1, &[1, 2], &[1, 2]).await.unwrap();
     let waiting = case.append_soon(-1, 60_000, 1);
@@ -318,7 +386,13 @@ async fn acks_all_needs_enough_in_sync_replicas_before_and_after() {
     // The controller took the other one out: everyone left has it, but they are too few.
     case.decide(1, 2, &[1], &[1, 2]).await.unwrap();
     let too_few = waiting.await.unwrap();
-    assert!(matches!(code(too_few), Error::AfterAppend { base: 1, cause: AfterAppend::TooFew }));
+    assert!(matches!(
+        code(too_few),
+        Error::AfterAppend {
+            base: 1,
+            cause: AfterAppend::TooFew
+        }
+    ));
 }
 
 #[tokio::test]
@@ -333,12 +407,19 @@ async fn consumers_stop_at_the_high_watermark_and_followers_read_to_the_end() {
     let some = case.read(-1, 0).await.unwrap();
     assert_eq!(some.high_watermark, 4);
     assert!(length(&some) > 0 && length(&some) < all);
-    assert_eq!(length(&case.read(-2, 0).await.unwrap()), length(&some), "a debugger sees what a consumer sees");
+    assert_eq!(
+        length(&case.read(-2, 0).await.unwrap()),
+        length(&some),
+        "a debugger sees what a consumer sees"
+    );
     // Between high watermark and end: nothing, and no error.
     assert_eq!(length(&case.read(-1, 7).await.unwrap()), 0);
     for outside in [11, -1] {
         let refused = case.read(-1, outside).await;
-        assert!(matches!(code(refused), Error::Log(crate::log::Error::OutOfRange { .. })));
+        assert!(matches!(
+            code(refused),
+            Error::Log(crate::log::Error::OutOfRange { .. })
+        ));
     }
     let stranger = case.read(9, 0).await;
     assert!(matches!(code(stranger), Error::NotAssigned { .. }));
@@ -348,7 +429,10 @@ async fn consumers_stop_at_the_high_watermark_and_followers_read_to_the_end() {
 async fn a_waiting_fetch_wakes_on_append_and_counts_bytes() {
     let case = Case::new();
     case.decide(1, 0, &[1], &[1]).await.unwrap();
-    let (one, many) = (case.fetch_soon(-1, 0, 60_000, 1), case.fetch_soon(-1, 0, 60_000, 100));
+    let (one, many) = (
+        case.fetch_soon(-1, 0, 60_000, 1),
+        case.fetch_soon(-1, 0, 60_000, 100),
+    );
     case.until_waiting(2, 0).await;
     case.append(1, 0, 1).await.unwrap();
     assert!(length(&one.await.unwrap().unwrap()) > 0);
@@ -431,7 +515,8 @@ async fn a_follower_that_catches_up_joins_and_the_controller_is_told() {
         case.read(2, 5).await.unwrap();
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    case.until(|| case.states.0.lock().unwrap().told == [vec![tp()]]).await;
+    case.until(|| case.states.0.lock().unwrap().told == [vec![tp()]])
+        .await;
 }
 
 #[tokio::test]
@@ -466,7 +551,12 @@ async fn a_write_that_came_second_takes_over_the_version_that_stands_there() {
         controller_epoch: ControllerEpoch(2),
         zk_version: 77,
     };
-    case.states.0.lock().unwrap().script.push(Ok(Outcome::Overtaken(there)));
+    case.states
+        .0
+        .lock()
+        .unwrap()
+        .script
+        .push(Ok(Outcome::Overtaken(there)));
     case.read(2, 0).await.unwrap();
     case.until(|| case.states.written().len() == 1).await;
     // The next question proposes again, on the version found.
@@ -503,7 +593,12 @@ async fn a_foreign_leadership_in_zookeeper_ends_the_writing() {
         controller_epoch: ControllerEpoch(2),
         zk_version: 77,
     };
-    case.states.0.lock().unwrap().script.push(Ok(Outcome::Overtaken(there)));
+    case.states
+        .0
+        .lock()
+        .unwrap()
+        .script
+        .push(Ok(Outcome::Overtaken(there)));
     case.read(2, 0).await.unwrap();
     case.until(|| case.states.written().len() == 1).await;
     for _ in 0..20 {
@@ -544,15 +639,28 @@ async fn decisions_are_taken_in_order_of_their_epochs() {
     let case = Case::new();
     case.decide(1, 5, &[1], &[1]).await.unwrap();
     for epoch in [4, 5] {
-        assert!(matches!(code(case.decide(2, epoch, &[2], &[1, 2]).await), Error::StaleLeader { .. }));
+        assert!(matches!(
+            code(case.decide(2, epoch, &[2], &[1, 2]).await),
+            Error::StaleLeader { .. }
+        ));
     }
     assert!(case.replicas.leads(&tp()));
     case.replicas.admit_controller(ControllerEpoch(7)).unwrap();
-    let stale = case.replicas.become_leader_or_follower(ControllerEpoch(6), Vec::new()).await;
+    let stale = case
+        .replicas
+        .become_leader_or_follower(ControllerEpoch(6), Vec::new())
+        .await;
     assert!(matches!(stale, Err(Error::StaleController { .. })));
-    let stale = case.replicas.stop_replicas(ControllerEpoch(6), true, vec![tp()]).await;
+    let stale = case
+        .replicas
+        .stop_replicas(ControllerEpoch(6), true, vec![tp()])
+        .await;
     assert!(matches!(stale, Err(Error::StaleController { .. })));
-    let stopped = case.replicas.stop_replicas(ControllerEpoch(7), false, vec![tp()]).await.unwrap();
+    let stopped = case
+        .replicas
+        .stop_replicas(ControllerEpoch(7), false, vec![tp()])
+        .await
+        .unwrap();
     assert!(stopped[0].1.is_ok());
     assert!(case.replicas.leads(&tp()), "without deletion the role stays");
 }
@@ -600,7 +708,8 @@ async fn listed_offsets_end_at_the_high_watermark_for_consumers_alone() {
     case.append(1, 0, 10).await.unwrap();
     case.read(2, 4).await.unwrap();
     let list = |timestamp, max, reader| {
-        case.replicas.list_offsets(&tp(), timestamp, max, Reader::from_replica_id(reader))
+        case.replicas
+            .list_offsets(&tp(), timestamp, max, Reader::from_replica_id(reader))
     };
     assert_eq!(list(-1, 10, -1).unwrap(), [4, 0]);
     assert_eq!(list(-1, 10, 2).unwrap(), [10, 0]);
@@ -608,7 +717,10 @@ async fn listed_offsets_end_at_the_high_watermark_for_consumers_alone() {
     assert!(list(-1, 0, -1).unwrap().is_empty());
     assert!(matches!(code(list(-1, -1, -1)), Error::NegativeCount(-1)));
     let unknown = TopicPartition::new("u", 0);
-    let of = |reader| case.replicas.list_offsets(&unknown, -1, 1, Reader::from_replica_id(reader));
+    let of = |reader| {
+        case.replicas
+            .list_offsets(&unknown, -1, 1, Reader::from_replica_id(reader))
+    };
     assert!(matches!(code(of(-1)), Error::UnknownPartition(_)));
     assert!(matches!(code(of(-2)), Error::ReplicaNotAvailable(_)));
 }
@@ -631,9 +743,19 @@ async fn bad_sets_are_refused_one_by_one() {
     wrong[last] ^= 1;
     let sets = vec![(tp(), wrong), (TopicPartition::new("u", 0), set(1))];
     let results = case.replicas.append(1, Duration::ZERO, sets, false).await;
-    assert!(matches!(results[0].1, Err(Error::Log(crate::log::Error::Corrupt { .. }))));
+    assert!(matches!(
+        results[0].1,
+        Err(Error::Log(crate::log::Error::Corrupt { .. }))
+    ));
     assert!(matches!(results[1].1, Err(Error::UnknownPartition(_))));
     let empty = vec![(tp(), BytesMut::new())];
-    assert_eq!(case.replicas.append(-1, Duration::ZERO, empty, false).await[0].1.as_ref().unwrap().first, -1);
+    assert_eq!(
+        case.replicas.append(-1, Duration::ZERO, empty, false).await[0]
+            .1
+            .as_ref()
+            .unwrap()
+            .first,
+        -1
+    );
     assert_eq!(case.append(1, 0, 1).await.unwrap().first, 0);
 }
