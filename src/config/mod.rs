@@ -11,7 +11,6 @@
 
 pub mod broker;
 
-pub mod client;
 pub mod definition;
 pub mod keeper;
 pub mod properties;
@@ -19,7 +18,6 @@ pub mod topic;
 
 pub use broker::BrokerConfig;
 
-pub use client::{ConsumerConfig, OldProducerConfig, ProducerConfig};
 pub use keeper::KeeperConfig;
 pub use properties::Properties;
 pub use topic::LogConfig;

@@ -17,7 +17,7 @@
 //! before its own broker is registered finds itself dead and takes its own leaderships away.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::log::{info, warn};
@@ -35,9 +35,11 @@ use crate::admin;
 use crate::cluster::{BrokerId, Endpoint, MetadataImage, SecurityProtocol};
 use crate::config::BrokerConfig;
 use crate::config::broker::InterBrokerProtocol;
+use crate::controller::{Controller, ControllerSettings};
 use crate::log::{self, LogManager, ManagerSettings};
 use crate::metrics::{Gauge, Name, Registry};
 use crate::network::{self, Limits, Listener, NetworkSettings};
+use crate::replica::{Fatal, ReplicaManager, ReplicaSettings};
 use crate::util::blocking;
 use crate::util::clock::Clock;
 use crate::util::shutdown::Shutdown;
@@ -116,10 +118,13 @@ struct Parts {
     state: Gauge,
     zookeeper: Option<Session>,
     logs: Option<Logs>,
+    replicas: Option<Replicas>,
     listeners: Option<Listeners>,
     dynamic: Option<DynamicConfigManager>,
     registration: Option<Registration>,
     leave: Option<controlled_shutdown::Settings>,
+    controller: Option<Controller>,
+    failure: watch::Sender<Option<String>>,
     afterthought: Option<JoinHandle<()>>,
 }
 
@@ -128,6 +133,13 @@ struct Logs {
     manager: Arc<LogManager>,
     shutdown: Shutdown,
     chores: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Replicas {
+    manager: Arc<ReplicaManager>,
+    shutdown: Shutdown,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -185,6 +197,16 @@ impl Broker {
         &self.services.zookeeper
     }
 
+    /// Returns, with the reason, when the disk has failed so that the broker must end at once, without
+    /// the order of [`Broker::stop`]: what is on disk cannot be vouched for.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.parts.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// What its handlers touch.
     pub fn services(&self) -> &Arc<Services> {
         &self.services
@@ -232,12 +254,34 @@ async fn assemble(parts: &mut Parts, config: Arc<BrokerConfig>, metrics: Registr
     let advertised = advertised(&config, &bound);
 
     let metadata = MetadataCache::default();
+    let replicas = ReplicaManager::new(
+        ReplicaSettings::new(id, &config),
+        logs.clone(),
+        zookeeper.clone(),
+        metadata.subscribe(),
+        halt(&parts.failure),
+        clock.clone(),
+    )?;
+    show_replicas(&replicas, &metrics);
+    let shutdown = Shutdown::new();
+    let tasks = replicas.start(shutdown.stop());
+    parts.replicas = Some(Replicas {
+        manager: replicas.clone(),
+        shutdown,
+        tasks,
+    });
+
+    let controller = start_controller(&config, id, &zookeeper, &metrics, &clock);
+    let handle = controller.handle();
+    parts.controller = Some(controller);
 
     let services = Arc::new(Services {
         id,
         config: config.clone(),
         metadata,
+        replicas,
         zookeeper: zookeeper.clone(),
+        controller: handle,
         metrics: metrics.clone(),
         clock: clock.clone(),
     });
@@ -265,13 +309,13 @@ async fn assemble(parts: &mut Parts, config: Arc<BrokerConfig>, metrics: Registr
         session_timeout: config.zookeeper_session_timeout,
     };
     let registration = Registration::start(identity, zookeeper.clone(), clock.clone()).await?;
-    let registered = registration.registered();
     parts.registration = Some(registration);
 
     if config.controlled_shutdown_enable {
         parts.leave = Some(leave_settings(&config, id));
     }
 
+    let advertised = local_host::fill_in(&advertised);
     local_host::announce(&advertised);
     info!(target: TARGET, "[Kafka Server {id}], started");
     parts.afterthought = Some(tokio::spawn(name_the_controller(id, zookeeper, clock)));
@@ -400,6 +444,53 @@ fn advertised(config: &BrokerConfig, bound: &[Endpoint]) -> Vec<Endpoint> {
     config.advertised_listeners.iter().map(with_port).collect()
 }
 
+/// What a failed disk leads to: the first failure ends the broker.
+fn halt(failure: &watch::Sender<Option<String>>) -> Fatal {
+    let failure = failure.clone();
+    Fatal::new(move |why| {
+        failure.send_if_modified(|first| {
+            let is_first = first.is_none();
+            if is_first {
+                *first = Some(why.to_owned());
+            }
+            is_first
+        });
+    })
+}
+
+/// Kafka's gauges of what this broker leads and holds.
+fn show_replicas(replicas: &Arc<ReplicaManager>, metrics: &Registry) {
+    let name = |name| Name::new("kafka.server", "ReplicaManager", name, &[]);
+    let shown: [(&str, fn(&ReplicaManager) -> usize); 3] = [
+        ("LeaderCount", |r| r.counts().0),
+        ("PartitionCount", |r| r.counts().1),
+        ("UnderReplicatedPartitions", |r| r.counts().2),
+    ];
+    for (gauge, count) in shown {
+        let replicas = Arc::downgrade(replicas);
+        metrics.gauge_of(name(gauge), move || {
+            let count = replicas.upgrade().map_or(0, |r| count(&r));
+            i64::try_from(count).unwrap_or(i64::MAX)
+        });
+    }
+}
+
+/// A candidate; it stands once this broker is registered.
+fn start_controller(
+    config: &BrokerConfig,
+    id: BrokerId,
+    zookeeper: &Session,
+    metrics: &Registry,
+    clock: &Clock,
+) -> Controller {
+    let settings = ControllerSettings {
+        broker_id: id,
+        metrics: metrics.clone(),
+        ..ControllerSettings::from(config)
+    };
+    Controller::start(settings, zookeeper.clone(), clock.clone())
+}
+
 fn leave_settings(config: &BrokerConfig, id: BrokerId) -> controlled_shutdown::Settings {
     controlled_shutdown::Settings {
         id,
@@ -430,10 +521,13 @@ impl Parts {
             state,
             zookeeper: None,
             logs: None,
+            replicas: None,
             listeners: None,
             dynamic: None,
             registration: None,
             leave: None,
+            controller: None,
+            failure: watch::Sender::new(None),
             afterthought: None,
         }
     }
@@ -461,12 +555,20 @@ impl Parts {
         if let Some(dynamic) = self.dynamic {
             dynamic.stop().await;
         }
+        if let Some(replicas) = self.replicas {
+            replicas.shutdown.ask();
+            join_all(replicas.tasks).await;
+            blocking::on_thread(move || replicas.manager.shutdown()).await;
+        }
         if let Some(logs) = self.logs {
             logs.shutdown.ask();
             join_all(logs.chores).await;
             if let Err(e) = blocking::on_thread(move || logs.manager.shutdown()).await {
                 warn!(target: TARGET, "[Kafka Server {id}], the logs will need recovery: {e}");
             }
+        }
+        if let Some(controller) = self.controller {
+            controller.stop().await;
         }
         if let Some(registration) = self.registration {
             registration.stop().await;

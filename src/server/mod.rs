@@ -14,3 +14,5 @@ mod local_host;
 pub mod metadata_cache;
 pub mod registration;
 pub mod services;
+
+pub use broker::{Broker, Error};

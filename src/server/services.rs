@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::cluster::BrokerId;
 use crate::config::BrokerConfig;
+use crate::controller::ControllerHandle;
 use crate::metrics::Registry;
+use crate::replica::ReplicaManager;
 use crate::server::metadata_cache::MetadataCache;
 use crate::util::clock::Clock;
 use crate::zookeeper::Session;
@@ -18,8 +20,12 @@ pub struct Services {
     pub config: Arc<BrokerConfig>,
     /// What the controller told of the cluster.
     pub metadata: MetadataCache,
+    /// Its replicas.
+    pub replicas: Arc<ReplicaManager>,
     /// Its session.
     pub zookeeper: Session,
+    /// This broker's candidate for controller.
+    pub controller: ControllerHandle,
     /// Counts.
     pub metrics: Registry,
     /// Time.

@@ -10,6 +10,8 @@
 pub mod logging;
 pub mod options;
 pub mod runtime;
+mod server_start;
+mod server_stop;
 pub mod signals;
 pub mod stop;
 pub mod zookeeper_server_start;
@@ -35,6 +37,16 @@ pub struct Tool {
 
 /// All programs, sorted by name. One row per program; `tests/it/launchers.rs` compares `bin/` with it.
 pub static TOOLS: &[Tool] = &[
+    Tool {
+        name: "kafka-server-start",
+        class: server_start::CLASS,
+        run: server_start::run,
+    },
+    Tool {
+        name: "kafka-server-stop",
+        class: "kafka-server-stop",
+        run: server_stop::run,
+    },
     Tool {
         name: "zookeeper-server-start",
         class: zookeeper_server_start::CLASS,

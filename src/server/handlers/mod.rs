@@ -1,8 +1,11 @@
 //! From a request to its answer: this file is the match and nothing else, each request has one free
 //! function in the file of its kind.
 //!
-//! [`versions`] says which layout is meant; then [`metadata`], [`offsets`], [`groups`].
+//! [`versions`] says which layout is meant; then [`produce`] and [`fetch`] (which build their own
+//! replies), [`list_offsets`], [`metadata`], [`offsets`], [`groups`], and [`cluster_control`] (what
+//! controllers and brokers say to each other).
 
+mod cluster_control;
 mod fetch;
 mod groups;
 mod list_offsets;
@@ -109,6 +112,13 @@ async fn answer(
         }};
     }
     Ok(match key {
+        ApiKey::Produce => produce::produce(&s.replicas, who, version, body).await?,
+        ApiKey::Fetch => fetch::fetch(&s.replicas, who, version, body).await?,
+        ApiKey::Offsets => answered!(r => list_offsets::list_offsets(&s.replicas, r)),
+        ApiKey::LeaderAndIsr => answered!(r => cluster_control::leader_and_isr(s, r).await),
+        ApiKey::StopReplica => answered!(r => cluster_control::stop_replica(s, r).await),
+        ApiKey::UpdateMetadata => answered!(r => cluster_control::update_metadata(s, r)),
+        ApiKey::ControlledShutdown => answered!(r => cluster_control::controlled_shutdown(s, r).await),
         ApiKey::Metadata => answered!(r => metadata::metadata(s, who, r).await),
         ApiKey::OffsetCommit => answered!(r => offsets::offset_commit(s, version, r).await),
         ApiKey::OffsetFetch => answered!(r => offsets::offset_fetch(s, version, r).await),
@@ -119,7 +129,6 @@ async fn answer(
         ApiKey::SyncGroup => answered!(r => groups::sync_group(r)),
         ApiKey::DescribeGroups => answered!(r => groups::describe_groups(r)),
         ApiKey::ListGroups => answered!(r => groups::list_groups(r)),
-        _ => Reply::Silence,
     })
 }
 

@@ -1,0 +1,107 @@
+//! What controllers and brokers say to each other: roles, copies to give up, the picture of the
+//! cluster, and a broker that wants to go.
+
+use ::log::warn;
+
+use crate::cluster::{BrokerId, ControllerEpoch, TopicPartition};
+use crate::controller::ControlledShutdownError;
+use crate::protocol::ErrorCode;
+use crate::protocol::controlled_shutdown::{ControlledShutdownRequest, ControlledShutdownResponse};
+use crate::protocol::leader_and_isr::{LeaderAndIsrRequest, PartitionError, PartitionErrorsResponse};
+use crate::protocol::stop_replica::{StopReplicaPartition, StopReplicaRequest};
+use crate::protocol::update_metadata::{UpdateMetadataRequest, UpdateMetadataResponse};
+use crate::replica::{self, PartitionDecision};
+use crate::server::error_codes;
+use crate::server::services::Services;
+
+/// Takes the roles that the controller decided. A stale controller is refused as a whole, a stale
+/// decision for its partition.
+pub(super) async fn leader_and_isr(s: &Services, request: LeaderAndIsrRequest) -> PartitionErrorsResponse {
+    let epoch = ControllerEpoch(request.controller_epoch);
+    let decisions = request.partitions.iter().map(PartitionDecision::from).collect();
+    let outcomes = s.replicas.become_leader_or_follower(epoch, decisions).await;
+    answer(outcomes, request.controller_id, "LeaderAndIsr")
+}
+
+/// Stops copying, and gives up the copies if so asked.
+pub(super) async fn stop_replica(s: &Services, request: StopReplicaRequest) -> PartitionErrorsResponse {
+    let epoch = ControllerEpoch(request.controller_epoch);
+    let partitions = request
+        .partitions
+        .iter()
+        .map(|p| TopicPartition::new(p.topic.as_str(), p.partition))
+        .collect();
+    let outcomes = s
+        .replicas
+        .stop_replicas(epoch, request.delete_partitions, partitions)
+        .await;
+    answer(outcomes, request.controller_id, "StopReplica")
+}
+
+type Outcomes = replica::Result<Vec<(TopicPartition, replica::Result<()>)>>;
+
+fn answer(outcomes: Outcomes, controller: i32, request: &str) -> PartitionErrorsResponse {
+    match outcomes {
+        Ok(outcomes) => PartitionErrorsResponse {
+            error: ErrorCode::NONE.0,
+            partitions: outcomes
+                .into_iter()
+                .map(|(at, outcome)| PartitionError {
+                    topic: at.topic.to_string(),
+                    partition: at.partition,
+                    error: match outcome {
+                        Ok(()) => ErrorCode::NONE.0,
+                        Err(e) => error_codes::of_replica(&e).0,
+                    },
+                })
+                .collect(),
+        },
+        Err(e) => {
+            warn!("refusing {request} of controller {controller}: {e}");
+            PartitionErrorsResponse {
+                error: error_codes::of_replica(&e).0,
+                partitions: Vec::new(),
+            }
+        }
+    }
+}
+
+/// Takes over the controller's picture of the cluster.
+pub(super) fn update_metadata(s: &Services, request: UpdateMetadataRequest) -> UpdateMetadataResponse {
+    let epoch = ControllerEpoch(request.controller_epoch);
+    let admitted = s.replicas.admit_controller(epoch).is_ok() && s.metadata.update(&request);
+    let error = if admitted {
+        ErrorCode::NONE
+    } else {
+        warn!(
+            "refusing UpdateMetadata of controller {} with epoch {epoch}: a later one has spoken",
+            request.controller_id
+        );
+        ErrorCode::STALE_CONTROLLER_EPOCH
+    };
+    UpdateMetadataResponse { error: error.0 }
+}
+
+/// Moves the leaderships of a broker that wants to go, if this broker is the controller.
+pub(super) async fn controlled_shutdown(
+    s: &Services,
+    request: ControlledShutdownRequest,
+) -> ControlledShutdownResponse {
+    let outcome = s
+        .controller
+        .controlled_shutdown(BrokerId(request.broker_id))
+        .await;
+    let (error, left) = match outcome {
+        Ok(left) => (ErrorCode::NONE, left),
+        Err(ControlledShutdownError::NotController) => (ErrorCode::STALE_CONTROLLER_EPOCH, Vec::new()),
+        Err(ControlledShutdownError::BrokerNotAvailable(_)) => (ErrorCode::BROKER_NOT_AVAILABLE, Vec::new()),
+    };
+    let partition = |at: TopicPartition| StopReplicaPartition {
+        topic: at.topic.to_string(),
+        partition: at.partition,
+    };
+    ControlledShutdownResponse {
+        error: error.0,
+        partitions: left.into_iter().map(partition).collect(),
+    }
+}
