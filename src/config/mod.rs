@@ -10,7 +10,7 @@
 //! Does not know what the settings are for.
 
 pub mod broker;
-
+pub mod client;
 pub mod definition;
 pub mod keeper;
 pub mod properties;
@@ -18,7 +18,7 @@ pub mod reference;
 pub mod topic;
 
 pub use broker::BrokerConfig;
-
+pub use client::{ConsumerConfig, OldProducerConfig, ProducerConfig};
 pub use keeper::KeeperConfig;
 pub use properties::Properties;
 pub use topic::LogConfig;
