@@ -95,7 +95,10 @@ mod tests {
     fn the_fetcher_is_chosen_by_kafkas_hash() {
         // "abc".hashCode() is 96354: 31 * 96354 + 2 = 2986976.
         assert_eq!(fetcher_of(&TopicPartition::new("abc", 2), 7), 2_986_976 % 7);
-        assert_eq!(fetcher_of(&TopicPartition::new("a-long-topic-name-that-overflows", 3), 1), 0);
+        assert_eq!(
+            fetcher_of(&TopicPartition::new("a-long-topic-name-that-overflows", 3), 1),
+            0
+        );
     }
 
     #[test]

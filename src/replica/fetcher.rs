@@ -16,9 +16,9 @@ use crate::client::{Connection, ConnectionSettings};
 use crate::cluster::{BrokerId, Endpoint, TopicPartition};
 use crate::log::{self, Log};
 use crate::message::Offset;
+use crate::protocol::ErrorCode;
 use crate::protocol::fetch::{FetchPartition, FetchPartitionResult, FetchRequest, FetchTopic};
 use crate::protocol::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
-use crate::protocol::ErrorCode;
 use crate::util::blocking;
 use crate::util::shutdown::Stop;
 
@@ -122,7 +122,10 @@ impl ReplicaManager {
                 self.clock.sleep(backoff).await;
                 continue;
             };
-            if connection.as_ref().is_none_or(|(at, c)| *at != endpoint || c.failure().is_some()) {
+            if connection
+                .as_ref()
+                .is_none_or(|(at, c)| *at != endpoint || c.failure().is_some())
+            {
                 match self.connect(&endpoint, &name).await {
                     Ok(open) => connection = Some((endpoint, open)),
                     Err(e) => {
@@ -170,7 +173,11 @@ impl ReplicaManager {
 
     fn endpoint(&self, leader: BrokerId) -> Option<Endpoint> {
         let image = self.metadata.borrow();
-        image.brokers.get(&leader)?.endpoint(self.settings.inter_broker_protocol).cloned()
+        image
+            .brokers
+            .get(&leader)?
+            .endpoint(self.settings.inter_broker_protocol)
+            .cloned()
     }
 
     async fn connect(&self, to: &Endpoint, name: &str) -> crate::client::Result<Connection> {
@@ -197,11 +204,14 @@ impl ReplicaManager {
         let settings = &self.settings.fetcher;
         let mut topics: BTreeMap<Arc<str>, Vec<FetchPartition>> = BTreeMap::new();
         for one in asked {
-            topics.entry(one.partition.id.topic.clone()).or_default().push(FetchPartition {
-                partition: one.partition.id.partition,
-                fetch_offset: one.offset,
-                max_bytes: settings.max_bytes,
-            });
+            topics
+                .entry(one.partition.id.topic.clone())
+                .or_default()
+                .push(FetchPartition {
+                    partition: one.partition.id.partition,
+                    fetch_offset: one.offset,
+                    max_bytes: settings.max_bytes,
+                });
         }
         let topic = |(topic, partitions): (Arc<str>, _)| FetchTopic {
             topic: topic.to_string(),
@@ -219,12 +229,20 @@ impl ReplicaManager {
                 let same = |a: &&Asked| {
                     a.partition.id.partition == result.partition && *a.partition.id.topic == *topic.topic
                 };
-                let Some(one) = asked.iter().find(same) else { continue };
+                let Some(one) = asked.iter().find(same) else {
+                    continue;
+                };
                 if let Err(e) = self.take(leader, connection, one, result).await {
                     if e.is_storage() {
-                        self.fatal.halt(&format!("Disk error while replicating data for {}: {e}", one.partition.id));
+                        self.fatal.halt(&format!(
+                            "Disk error while replicating data for {}: {e}",
+                            one.partition.id
+                        ));
                     }
-                    warn!("Replica of partition {} cannot go on at offset {}: {e}", one.partition.id, one.offset);
+                    warn!(
+                        "Replica of partition {} cannot go on at offset {}: {e}",
+                        one.partition.id, one.offset
+                    );
                     progress.delay(&one.partition.id, self.clock.now(), settings.backoff);
                 }
             }
@@ -246,7 +264,8 @@ impl ReplicaManager {
                 let (there, wall) = (result.records.len(), self.clock.wall());
                 let high_watermark = result.high_watermark;
                 let copied = blocking::in_place(|| {
-                    one.partition.append_fetched(leader, one.offset, result.records, high_watermark, wall)
+                    one.partition
+                        .append_fetched(leader, one.offset, result.records, high_watermark, wall)
                 })?;
                 if there > 0 && copied == Some(one.offset) {
                     error!(
@@ -297,7 +316,8 @@ impl ReplicaManager {
                     "Replica {} for partition {id} reset its fetch offset from {} to current leader {leader}'s start offset {start}",
                     self.settings.id, one.offset
                 );
-                self.cut(leader, one, move |log| log.truncate_fully_and_start_at(start)).await
+                self.cut(leader, one, move |log| log.truncate_fully_and_start_at(start))
+                    .await
             }
         }
     }
@@ -312,7 +332,12 @@ impl ReplicaManager {
         blocking::on_thread(move || partition.cut_follower(leader, |log, _| cut(log))).await
     }
 
-    async fn leader_offset(&self, connection: &Connection, id: &TopicPartition, timestamp: i64) -> Result<Offset> {
+    async fn leader_offset(
+        &self,
+        connection: &Connection,
+        id: &TopicPartition,
+        timestamp: i64,
+    ) -> Result<Offset> {
         let request = ListOffsetsRequest {
             replica_id: self.settings.id.0,
             topics: vec![ListOffsetsTopic {
@@ -334,7 +359,11 @@ impl ReplicaManager {
         })?;
         let result = answer.topics.first().and_then(|t| t.partitions.first());
         match result {
-            Some(r) if r.error == 0 => r.offsets.first().copied().ok_or_else(|| refused(ErrorCode::UNKNOWN)),
+            Some(r) if r.error == 0 => r
+                .offsets
+                .first()
+                .copied()
+                .ok_or_else(|| refused(ErrorCode::UNKNOWN)),
             Some(r) => Err(refused(ErrorCode(r.error))),
             None => Err(refused(ErrorCode::UNKNOWN)),
         }

@@ -26,7 +26,7 @@ pub(super) fn of_replica(error: &replica::Error) -> ErrorCode {
         // Classes of exceptions that 0.9.0.1 maps to nothing.
         E::NotAssigned { .. } | E::NegativeCount(_) | E::Refused { .. } | E::TopicConfig { .. } => {
             ErrorCode::UNKNOWN
-        },
+        }
     }
 }
 

@@ -99,7 +99,10 @@ fn unreadable(key: ApiKey, version: i16, e: &protocol::Error) -> Reply {
         _ => key >= ApiKey::GroupCoordinator,
     };
     if closes {
-        Reply::Close(format!("unreadable {} request, version {version}: {e}", key.name()))
+        Reply::Close(format!(
+            "unreadable {} request, version {version}: {e}",
+            key.name()
+        ))
     } else {
         Reply::Silence
     }
