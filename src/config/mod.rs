@@ -6,18 +6,19 @@
 //! parsing, checking, topic overrides, the `KafkaConfig values:` block and docs/configuration.md alike.
 //!
 //! Read in this order: [`properties`], [`definition`], [`topic`] (what a log heeds), [`broker`],
-//! [`keeper`] (zookeeper.properties), [`client`] (producers and the old consumer), [`reference`] (the page).
+//! [`keeper`] (zookeeper.properties), [`client`] (producers and the old consumer).
 //! Does not know what the settings are for.
 
 pub mod broker;
+
 pub mod client;
 pub mod definition;
 pub mod keeper;
 pub mod properties;
-pub mod reference;
 pub mod topic;
 
 pub use broker::BrokerConfig;
+
 pub use client::{ConsumerConfig, OldProducerConfig, ProducerConfig};
 pub use keeper::KeeperConfig;
 pub use properties::Properties;

@@ -7,6 +7,9 @@
 //! Read in this order: this file, [`options`] (the option parser of 0.9's programs), [`logging`]
 //! (log4j.properties), then one file per program.
 
+mod console_consumer;
+mod console_producer;
+mod get_offset_shell;
 pub mod logging;
 pub mod options;
 pub mod runtime;
@@ -37,6 +40,9 @@ pub struct Tool {
 
 /// All programs, sorted by name. One row per program; `tests/it/launchers.rs` compares `bin/` with it.
 pub static TOOLS: &[Tool] = &[
+    console_consumer::TOOL,
+    console_producer::TOOL,
+    get_offset_shell::TOOL,
     Tool {
         name: "kafka-server-start",
         class: server_start::CLASS,

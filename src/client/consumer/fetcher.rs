@@ -177,7 +177,7 @@ fn connection_settings(settings: &ConsumerSettings) -> ConnectionSettings {
         client_id: settings.client_id.clone(),
         request_timeout: settings.socket_timeout,
         connect_timeout: settings.socket_timeout,
-        receive_buffer_bytes: Some(settings.socket_receive_buffer_bytes),
+        receive_buffer_bytes: settings.socket_receive_buffer_bytes,
         clock: settings.clock.clone(),
         ..ConnectionSettings::default()
     }

@@ -135,8 +135,8 @@ pub struct ConsumerSettings {
     pub consumer_id: Option<String>,
     /// `socket.timeout.ms`
     pub socket_timeout: Duration,
-    /// `socket.receive.buffer.bytes`
-    pub socket_receive_buffer_bytes: u32,
+    /// `socket.receive.buffer.bytes`; the system's choice when `None`.
+    pub socket_receive_buffer_bytes: Option<u32>,
     /// `fetch.message.max.bytes`
     pub fetch_message_max_bytes: i32,
     /// `num.consumer.fetchers`, per broker; at least 1.
@@ -181,7 +181,7 @@ impl Default for ConsumerSettings {
             client_id: String::new(),
             consumer_id: None,
             socket_timeout: Duration::from_secs(30),
-            socket_receive_buffer_bytes: 65536,
+            socket_receive_buffer_bytes: Some(65536),
             fetch_message_max_bytes: 1 << 20,
             num_fetchers: 1,
             auto_commit: true,

@@ -52,6 +52,9 @@ pub enum Error {
     /// The buffer stayed full for too long.
     #[error("Failed to allocate memory within the configured max blocking time")]
     Memory,
+    /// The queue of records stayed full for too long.
+    #[error("Event queue is full of unsent messages")]
+    QueueFull,
     /// The record alone passes a limit.
     #[error(
         "The message is {size} bytes when serialized which is larger than the {what} you have configured with the {key} configuration."
@@ -92,6 +95,15 @@ pub enum Partitioning {
     Sticky,
 }
 
+/// A bound on the number of records, as the old producer has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordQueue {
+    /// `queue.buffering.max.messages`, at least 1.
+    pub records: usize,
+    /// `queue.enqueue.timeout.ms`: how long sending waits for a place; for ever when `None`.
+    pub patience: Option<Duration>,
+}
+
 /// What a producer may be told. The default is that of 0.9's new producer.
 #[derive(Clone, Debug)]
 pub struct ProducerSettings {
@@ -111,6 +123,8 @@ pub struct ProducerSettings {
     pub linger: Duration,
     /// `buffer.memory` in bytes.
     pub buffer_memory: usize,
+    /// At most so many records at a time, whatever their size.
+    pub queue: Option<RecordQueue>,
     /// `compression.type`
     pub codec: Codec,
     /// `max.request.size` in bytes.
@@ -150,6 +164,7 @@ impl Default for ProducerSettings {
             batch_messages: None,
             linger: Duration::ZERO,
             buffer_memory: 32 << 20,
+            queue: None,
             codec: Codec::None,
             max_request_size: 1 << 20,
             max_block: Duration::from_secs(60),
@@ -243,6 +258,8 @@ struct Shared {
     partitioner: Mutex<Partitioner>,
     /// Bytes that may still be buffered.
     memory: Semaphore,
+    /// Records that may still be taken, if they are counted.
+    places: Option<Semaphore>,
     waiting_for_memory: AtomicUsize,
     topics: Mutex<BTreeSet<String>>,
     metadata: watch::Sender<Arc<Metadata>>,
@@ -277,6 +294,13 @@ impl Shared {
         self.partitioner
             .lock()
             .expect("no code panics while holding this lock")
+    }
+
+    fn give_back(&self, records: usize, bytes: usize) {
+        self.memory.add_permits(bytes);
+        if let Some(places) = &self.places {
+            places.add_permits(records);
+        }
     }
 
     fn forget_partitions(&self) {
@@ -342,6 +366,7 @@ impl Producer {
                 Partitioning::Sticky => Partitioner::Sticky(Sticky::default()),
             }),
             memory: Semaphore::new(settings.buffer_memory.min(Semaphore::MAX_PERMITS)),
+            places: settings.queue.map(|q| Semaphore::new(q.records)),
             waiting_for_memory: AtomicUsize::new(0),
             topics: Mutex::default(),
             metadata: watch::channel(Arc::default()).0,
@@ -399,13 +424,17 @@ impl Producer {
                 key: "buffer.memory",
             });
         }
-        self.take_memory(size, deadline).await?;
+        self.take_place().await?;
+        if let Err(e) = self.take_memory(size, deadline).await {
+            shared.give_back(1, 0);
+            return Err(e);
+        }
         let appended = {
             let mut accumulator = shared.accumulator();
             // Under the lock, so that nothing is appended once close has looked.
             if shared.closed.load(Ordering::Relaxed) {
                 drop(accumulator);
-                shared.memory.add_permits(size);
+                shared.give_back(1, size);
                 return Err(Error::Closed);
             }
             let appended = accumulator.append(
@@ -478,6 +507,26 @@ impl Producer {
         })
     }
 
+    async fn take_place(&self) -> Result<(), Error> {
+        let shared = &self.shared;
+        let (Some(places), Some(queue)) = (&shared.places, shared.settings.queue) else {
+            return Ok(());
+        };
+        if let Ok(permit) = places.try_acquire() {
+            permit.forget();
+            return Ok(());
+        }
+        let clock = &shared.settings.clock;
+        let deadline = queue.patience.map(|p| clock.now() + p);
+        tokio::select! {
+            permit = places.acquire() => {
+                permit.map_err(|_| Error::Closed)?.forget();
+                Ok(())
+            }
+            () = clock.sleep_until_some(deadline) => Err(Error::QueueFull),
+        }
+    }
+
     async fn take_memory(&self, size: usize, deadline: Mono) -> Result<(), Error> {
         let shared = &self.shared;
         let n = u32::try_from(size).unwrap_or(u32::MAX);
@@ -520,6 +569,9 @@ impl Producer {
         let deadline = timeout.map(|t| clock.now() + t);
         shared.closed.store(true, Ordering::Relaxed);
         shared.memory.close();
+        if let Some(places) = &shared.places {
+            places.close();
+        }
         shared.accumulator().close();
         shared.wake.notify_one();
         let mut settled = shared.settled.subscribe();

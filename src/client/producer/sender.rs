@@ -272,6 +272,7 @@ impl Shared {
     /// Tells every record of the batch its end, gives its memory back and wakes those who wait for
     /// the batch. `result` gets a record's place in the batch and gives its offset, -1 if unknown.
     pub(super) fn settle(&self, mut batch: Batch, result: impl Fn(i64) -> Result<i64, Error>) {
+        let records = batch.deliveries.len();
         for (i, delivered) in (0i64..).zip(batch.deliveries.drain(..)) {
             let offset = result(i).map(|o| if o < 0 { -1 } else { o });
             delivered.settle(offset.map(|offset| Ack {
@@ -279,7 +280,7 @@ impl Shared {
                 offset,
             }));
         }
-        self.memory.add_permits(batch.reserved);
+        self.give_back(records, batch.reserved);
         let mut accumulator = self.accumulator();
         accumulator.done(&batch);
         // Under the lock, or an older view could overwrite a newer one.
