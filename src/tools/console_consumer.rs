@@ -42,14 +42,26 @@ fn parser() -> OptionParser {
         p.accepts(name, help).with_required_arg().described_as(what);
     };
     text("topic", "topic", "The topic id to consume on.");
-    text("whitelist", "whitelist", "Whitelist of topics to include for consumption.");
-    text("blacklist", "blacklist", "Blacklist of topics to exclude from consumption.");
+    text(
+        "whitelist",
+        "whitelist",
+        "Whitelist of topics to include for consumption.",
+    );
+    text(
+        "blacklist",
+        "blacklist",
+        "Blacklist of topics to exclude from consumption.",
+    );
     text(
         "zookeeper",
         "urls",
         "REQUIRED: The connection string for the zookeeper connection in the form host:port. Multiple URLS can be given to allow fail-over.",
     );
-    text("consumer.config", "config file", "Consumer config properties file.");
+    text(
+        "consumer.config",
+        "config file",
+        "Consumer config properties file.",
+    );
     text("property", "prop", "");
     text(
         "metrics-dir",
@@ -59,10 +71,13 @@ fn parser() -> OptionParser {
     text("bootstrap-server", "server to connect to", "");
     text("key-deserializer", "deserializer for key", "");
     text("value-deserializer", "deserializer for values", "");
-    p.accepts("formatter", "The name of a class to use for formatting kafka messages for display.")
-        .with_required_arg()
-        .described_as("class")
-        .defaults_to(DEFAULT_FORMATTER);
+    p.accepts(
+        "formatter",
+        "The name of a class to use for formatting kafka messages for display.",
+    )
+    .with_required_arg()
+    .described_as("class")
+    .defaults_to(DEFAULT_FORMATTER);
     p.accepts(
         "max-messages",
         "The maximum number of messages to consume before exiting. If not set, consumption is continual.",
@@ -187,7 +202,9 @@ fn prepare(parser: &OptionParser, args: &[String]) -> Result<Job, Refused> {
         filter,
         formatter,
         // -1 means no end, and so does nothing else below 0 mean an end.
-        max_messages: max_messages.filter(|n| *n != -1).map(|n| u64::try_from(n).unwrap_or(0)),
+        max_messages: max_messages
+            .filter(|n| *n != -1)
+            .map(|n| u64::try_from(n).unwrap_or(0)),
         zookeeper,
         from_beginning,
         delete_offsets: options.has("delete-consumer-offsets"),

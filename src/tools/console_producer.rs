@@ -67,10 +67,7 @@ fn parser() -> OptionParser {
     .with_optional_arg()
     .described_as("compression-codec");
     accept_numbers(&mut p);
-    for (name, help) in [
-        ("value-serializer", "values"),
-        ("key-serializer", "keys"),
-    ] {
+    for (name, help) in [("value-serializer", "values"), ("key-serializer", "keys")] {
         p.accepts(
             name,
             &format!("The class name of the message encoder implementation to use for serializing {help}."),
@@ -92,24 +89,106 @@ fn parser() -> OptionParser {
 fn accept_numbers(p: &mut OptionParser) {
     use ArgType::{Integer, Long};
     let mut number = |name: &str, kind: ArgType, what: &str, default: i64, help: &str| {
-        let spec = p.accepts(name, help).with_required_arg().of_type(kind).defaults_to(default);
+        let spec = p
+            .accepts(name, help)
+            .with_required_arg()
+            .of_type(kind)
+            .defaults_to(default);
         if !what.is_empty() {
             spec.described_as(what);
         }
     };
-    number("batch-size", Integer, "size", 200, "Number of messages to send in a single batch if they are not being sent synchronously.");
-    number("message-send-max-retries", Integer, "", 3, "Brokers can fail receiving the message for multiple reasons, and being unavailable transiently is just one of them. This property specifies the number of retires before the producer give up and drop this message.");
-    number("retry-backoff-ms", Integer, "", 100, "Before each retry, the producer refreshes the metadata of relevant topics. Since leader election takes a bit of time, this property specifies the amount of time that the producer waits before refreshing the metadata.");
-    number("timeout", Integer, "timeout_ms", 1000, "If set and the producer is running in asynchronous mode, this gives the maximum amount of time a message will queue awaiting sufficient batch size. The value is given in ms.");
-    number("queue-size", Integer, "queue_size", 10000, "If set and the producer is running in asynchronous mode, this gives the maximum amount of  messages will queue awaiting sufficient batch size.");
-    number("queue-enqueuetimeout-ms", Integer, "queue enqueuetimeout ms", 2_147_483_647, "Timeout for event enqueue");
-    number("request-required-acks", Integer, "request required acks", 0, "The required acks of the producer requests");
-    number("request-timeout-ms", Integer, "request timeout ms", 1500, "The ack timeout of the producer requests. Value must be non-negative and non-zero");
-    number("metadata-expiry-ms", Long, "metadata expiration interval", 300_000, "The period of time in milliseconds after which we force a refresh of metadata even if we haven't seen any leadership changes.");
-    number("max-block-ms", Long, "max block on send", 60_000, "The max time that the producer will block for during a send request");
-    number("max-memory-bytes", Long, "total memory in bytes", 33_554_432, "The total memory used by the producer to buffer records waiting to be sent to the server.");
-    number("max-partition-memory-bytes", Long, "memory in bytes per partition", 16384, "The buffer size allocated for a partition. When records are received which are smaller than this size the producer will attempt to optimistically group them together until this size is reached.");
-    number("socket-buffer-size", Integer, "size", 102_400, "The size of the tcp RECV size.");
+    number(
+        "batch-size",
+        Integer,
+        "size",
+        200,
+        "Number of messages to send in a single batch if they are not being sent synchronously.",
+    );
+    number(
+        "message-send-max-retries",
+        Integer,
+        "",
+        3,
+        "Brokers can fail receiving the message for multiple reasons, and being unavailable transiently is just one of them. This property specifies the number of retires before the producer give up and drop this message.",
+    );
+    number(
+        "retry-backoff-ms",
+        Integer,
+        "",
+        100,
+        "Before each retry, the producer refreshes the metadata of relevant topics. Since leader election takes a bit of time, this property specifies the amount of time that the producer waits before refreshing the metadata.",
+    );
+    number(
+        "timeout",
+        Integer,
+        "timeout_ms",
+        1000,
+        "If set and the producer is running in asynchronous mode, this gives the maximum amount of time a message will queue awaiting sufficient batch size. The value is given in ms.",
+    );
+    number(
+        "queue-size",
+        Integer,
+        "queue_size",
+        10000,
+        "If set and the producer is running in asynchronous mode, this gives the maximum amount of  messages will queue awaiting sufficient batch size.",
+    );
+    number(
+        "queue-enqueuetimeout-ms",
+        Integer,
+        "queue enqueuetimeout ms",
+        2_147_483_647,
+        "Timeout for event enqueue",
+    );
+    number(
+        "request-required-acks",
+        Integer,
+        "request required acks",
+        0,
+        "The required acks of the producer requests",
+    );
+    number(
+        "request-timeout-ms",
+        Integer,
+        "request timeout ms",
+        1500,
+        "The ack timeout of the producer requests. Value must be non-negative and non-zero",
+    );
+    number(
+        "metadata-expiry-ms",
+        Long,
+        "metadata expiration interval",
+        300_000,
+        "The period of time in milliseconds after which we force a refresh of metadata even if we haven't seen any leadership changes.",
+    );
+    number(
+        "max-block-ms",
+        Long,
+        "max block on send",
+        60_000,
+        "The max time that the producer will block for during a send request",
+    );
+    number(
+        "max-memory-bytes",
+        Long,
+        "total memory in bytes",
+        33_554_432,
+        "The total memory used by the producer to buffer records waiting to be sent to the server.",
+    );
+    number(
+        "max-partition-memory-bytes",
+        Long,
+        "memory in bytes per partition",
+        16384,
+        "The buffer size allocated for a partition. When records are received which are smaller than this size the producer will attempt to optimistically group them together until this size is reached.",
+    );
+    number(
+        "socket-buffer-size",
+        Integer,
+        "size",
+        102_400,
+        "The size of the tcp RECV size.",
+    );
 }
 
 /// Checks a broker list as Kafka's tools do.
@@ -160,14 +239,16 @@ fn prepare(parser: &OptionParser, args: &[String]) -> Result<(Settings, LineRead
     check_broker_list(parser, &list)?;
     let properties = parse_key_value_args(&options.values("property")?)?;
     if class != LINE_READER {
-        return Err(Refused::Other(format!("java.lang.ClassNotFoundException: {class}")));
+        return Err(Refused::Other(format!(
+            "java.lang.ClassNotFoundException: {class}"
+        )));
     }
     let reader = LineReader::new(&topic, &properties);
     let settings = settings::read(&options).map_err(|e| match e {
         settings::Refused::Options(e) => Refused::Options(e),
-        settings::Refused::Config(e) => Refused::Other(format!(
-            "org.apache.kafka.common.config.ConfigException: {e}"
-        )),
+        settings::Refused::Config(e) => {
+            Refused::Other(format!("org.apache.kafka.common.config.ConfigException: {e}"))
+        }
         settings::Refused::File(e) => Refused::Other(format!("java.io.FileNotFoundException: {e}")),
     })?;
     Ok((settings, reader))
@@ -238,7 +319,9 @@ async fn send(producer: &Producer, settings: &Settings, record: Record) -> Resul
             Kind::New => format!("java.util.concurrent.ExecutionException: {e}"),
             Kind::Old { tries } => {
                 error!(target: "kafka.producer.async.DefaultEventHandler", "Failed to send the message: {e}");
-                format!("kafka.common.FailedToSendMessageException: Failed to send messages after {tries} tries.")
+                format!(
+                    "kafka.common.FailedToSendMessageException: Failed to send messages after {tries} tries."
+                )
             }
         });
     }
@@ -305,15 +388,24 @@ mod tests {
             Err(Refused::Other(text)) => text,
             Ok(_) => panic!("{text} was accepted"),
         };
-        assert_eq!(refused("--broker-list h:1"), "Missing required argument \"[topic]\"");
-        assert_eq!(refused("--topic t"), "Missing required argument \"[broker-list]\"");
+        assert_eq!(
+            refused("--broker-list h:1"),
+            "Missing required argument \"[topic]\""
+        );
+        assert_eq!(
+            refused("--topic t"),
+            "Missing required argument \"[broker-list]\""
+        );
         assert!(refused("--topic t --broker-list h").starts_with("Please provide valid host:port"));
         assert_eq!(
             refused("--topic t --broker-list h:1 --line-reader x.Y"),
             "java.lang.ClassNotFoundException: x.Y"
         );
         assert!(refused("--topic t --broker-list h:1 --request-required-acks 5").contains("acks"));
-        assert!(refused("--topic t --broker-list h:1 --compression-codec foo").contains("Unknown compression name: foo"));
+        assert!(
+            refused("--topic t --broker-list h:1 --compression-codec foo")
+                .contains("Unknown compression name: foo")
+        );
     }
 
     #[test]

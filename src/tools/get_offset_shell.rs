@@ -47,14 +47,11 @@ fn parser() -> OptionParser {
         .described_as("count")
         .of_type(ArgType::Integer)
         .defaults_to(1);
-    p.accepts(
-        "max-wait-ms",
-        "The max amount of time each fetch request waits.",
-    )
-    .with_required_arg()
-    .described_as("ms")
-    .of_type(ArgType::Integer)
-    .defaults_to(1000);
+    p.accepts("max-wait-ms", "The max amount of time each fetch request waits.")
+        .with_required_arg()
+        .described_as("ms")
+        .of_type(ArgType::Integer)
+        .defaults_to(1000);
     p
 }
 
@@ -219,8 +216,12 @@ mod tests {
     #[test]
     fn the_help_is_kafkas() {
         let help = parser().help();
-        assert!(help.contains("--time <Long: timestamp/-1(latest)/-2   timestamp of the offsets before that"));
-        assert!(help.contains("--offsets <Integer: count>              number of offsets returned (default: 1)"));
+        assert!(
+            help.contains("--time <Long: timestamp/-1(latest)/-2   timestamp of the offsets before that")
+        );
+        assert!(
+            help.contains("--offsets <Integer: count>              number of offsets returned (default: 1)")
+        );
     }
 
     #[test]

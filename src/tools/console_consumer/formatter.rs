@@ -22,7 +22,13 @@ pub(super) enum Formatter {
 impl Formatter {
     /// The formatter of a class, with its `--property` arguments; the last of a name counts.
     pub(super) fn of_class(class: &str, arguments: &[(String, String)]) -> Option<Formatter> {
-        let argument = |name: &str| arguments.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        let argument = |name: &str| {
+            arguments
+                .iter()
+                .rev()
+                .find(|(n, _)| n == name)
+                .map(|(_, v)| v.as_str())
+        };
         let bytes = |name: &str, default: &str| argument(name).unwrap_or(default).as_bytes().to_vec();
         Some(match class {
             "kafka.tools.DefaultMessageFormatter" => Formatter::Default {
@@ -62,7 +68,12 @@ impl Formatter {
 mod tests {
     use super::*;
 
-    fn written(class: &str, arguments: &[(&str, &str)], key: Option<&'static str>, value: Option<&'static str>) -> String {
+    fn written(
+        class: &str,
+        arguments: &[(&str, &str)],
+        key: Option<&'static str>,
+        value: Option<&'static str>,
+    ) -> String {
         let arguments: Vec<(String, String)> = arguments
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
@@ -85,7 +96,11 @@ mod tests {
     fn keys_and_values_are_written_as_they_are_and_null_by_name() {
         let class = "kafka.tools.DefaultMessageFormatter";
         assert_eq!(written(class, &[], Some("k"), Some("v")), "v\n");
-        let with_key = [("print.key", "True"), ("key.separator", "="), ("line.separator", ";")];
+        let with_key = [
+            ("print.key", "True"),
+            ("key.separator", "="),
+            ("line.separator", ";"),
+        ];
         assert_eq!(written(class, &with_key, Some("k"), Some("")), "k=;");
         assert_eq!(written(class, &with_key, None, None), "null=null;");
     }
@@ -94,8 +109,14 @@ mod tests {
     fn checksums_are_unsigned_and_may_name_a_topic() {
         let class = "kafka.tools.ChecksumMessageFormatter";
         assert_eq!(written(class, &[], None, None), "checksum:4000000000\n");
-        assert_eq!(written(class, &[("topic", "t")], None, None), "t:checksum:4000000000\n");
-        assert_eq!(written("kafka.tools.NoOpMessageFormatter", &[], None, Some("v")), "");
+        assert_eq!(
+            written(class, &[("topic", "t")], None, None),
+            "t:checksum:4000000000\n"
+        );
+        assert_eq!(
+            written("kafka.tools.NoOpMessageFormatter", &[], None, Some("v")),
+            ""
+        );
         assert_eq!(Formatter::of_class("kafka.tools.Other", &[]), None);
     }
 }

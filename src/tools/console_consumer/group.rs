@@ -35,7 +35,9 @@ impl GroupNodes<'_> {
             return Ok(Some("No brokers found in ZK.".to_owned()));
         }
         if delete {
-            session.delete_recursive(&paths::consumer_group(self.group)).await?;
+            session
+                .delete_recursive(&paths::consumer_group(self.group))
+                .await?;
             return Ok(None);
         }
         let offsets = paths::consumer_offsets(self.group);

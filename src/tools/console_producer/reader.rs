@@ -25,7 +25,13 @@ pub(super) struct LineReader {
 impl LineReader {
     /// Heeds the properties `parse.key`, `key.separator` and `ignore.error`; the last of a name counts.
     pub(super) fn new(topic: &str, properties: &[(String, String)]) -> LineReader {
-        let property = |name: &str| properties.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        let property = |name: &str| {
+            properties
+                .iter()
+                .rev()
+                .find(|(n, _)| n == name)
+                .map(|(_, v)| v.as_str())
+        };
         let is_true = |name: &str| property(name).is_some_and(|v| v.trim().eq_ignore_ascii_case("true"));
         LineReader {
             topic: topic.to_owned(),
@@ -91,7 +97,10 @@ mod tests {
         let mut r = reader(&[("parse.key", " TRUE "), ("key.separator", "::")]);
         let got = parts(r.record("k::v::w".into()).unwrap());
         assert_eq!(got, (Some("k".into()), "v::w".into()));
-        assert_eq!(parts(r.record("::v".into()).unwrap()), (Some("".into()), "v".into()));
+        assert_eq!(
+            parts(r.record("::v".into()).unwrap()),
+            (Some("".into()), "v".into())
+        );
         assert_eq!(
             r.record("none".into()).unwrap_err().to_string(),
             "No key found on line 3: none"

@@ -17,7 +17,9 @@ use crate::tools::options::{self, OptionSet, parse_key_value_args};
 pub(super) enum Kind {
     New,
     /// The Scala producer's, which speaks of its number of tries.
-    Old { tries: u32 },
+    Old {
+        tries: u32,
+    },
 }
 
 /// How to send.
@@ -172,8 +174,8 @@ fn old(options: &OptionSet, mut properties: Properties) -> Result<Settings, Refu
         warn!(target: "kafka.utils.VerifiableProperties", "{warning}");
     }
     let topic = options.value("topic")?.unwrap_or_default();
-    let compressed = config.compressed_topics.iter().all(String::is_empty)
-        || config.compressed_topics.contains(&topic);
+    let compressed =
+        config.compressed_topics.iter().all(String::is_empty) || config.compressed_topics.contains(&topic);
     let producer = ProducerSettings {
         bootstrap: addresses(config.metadata_broker_list),
         client_id: config.client_id,
