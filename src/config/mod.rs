@@ -6,19 +6,18 @@
 //! parsing, checking, topic overrides, the `KafkaConfig values:` block and docs/configuration.md alike.
 //!
 //! Read in this order: [`properties`], [`definition`], [`topic`] (what a log heeds), [`broker`],
-//! [`keeper`] (zookeeper.properties), [`client`] (producers and the old consumer).
+//! [`keeper`] (zookeeper.properties), [`client`] (producers and the old consumer), [`reference`] (the page).
 //! Does not know what the settings are for.
 
 pub mod broker;
-
 pub mod client;
 pub mod definition;
 pub mod keeper;
 pub mod properties;
+pub mod reference;
 pub mod topic;
 
 pub use broker::BrokerConfig;
-
 pub use client::{ConsumerConfig, OldProducerConfig, ProducerConfig};
 pub use keeper::KeeperConfig;
 pub use properties::Properties;

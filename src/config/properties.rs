@@ -1,6 +1,6 @@
 //! java.util.Properties' file format, as Kafka and ZooKeeper read it. Does not know any key.
 //!
-//! Bytes are ISO-8859-1; `\uXXXX` stands for the rest. A line ends with LF, CR or CRLF; an odd number of
+//! Bytes are ISO-8859-1; `\u00e9` stands for the rest. A line ends with LF, CR or CRLF; an odd number of
 //! backslashes at its end joins the next line, whose leading blanks go. The key ends at the first
 //! unescaped `=`, `:` or blank. A backslash before any other character silently vanishes:
 //! `log.dirs=D:\Kafka\logs` means `D:Kafkalogs`, and [`Properties::warnings`] says so.

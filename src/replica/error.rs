@@ -3,6 +3,7 @@
 use crate::cluster::{BrokerId, ControllerEpoch, LeaderEpoch, TopicPartition};
 use crate::log;
 use crate::message::Offset;
+use crate::protocol::ErrorCode;
 
 /// Result of an operation on a replica.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -85,6 +86,14 @@ pub enum Error {
     /// The log refused or failed.
     #[error(transparent)]
     Log(#[from] log::Error),
+    /// A leader did not give a follower what it asked for.
+    #[error("the leader answered for partition {partition}: {}", ErrorCode(*code))]
+    Refused {
+        /// Which.
+        partition: TopicPartition,
+        /// Its error on the wire.
+        code: i16,
+    },
     /// A topic's settings cannot be had.
     #[error("cannot read the configuration of topic {topic}: {reason}")]
     TopicConfig {

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use ::log::{error, info, warn};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::cluster::{
     BrokerId, ControllerEpoch, LeaderAndIsr, LeaderEpoch, MetadataImage, SecurityProtocol, TopicPartition,
 };
+use crate::config::broker::InterBrokerProtocol;
 use crate::config::{BrokerConfig, LogConfig};
 use crate::log::{self, Log, LogManager};
 use crate::message::Offset;
@@ -22,6 +23,7 @@ use crate::util::shutdown::Stop;
 use crate::zookeeper::Session;
 
 use super::error::{Error, Result};
+use super::fetcher::FetcherSettings;
 use super::high_watermarks::HighWatermarks;
 use super::isr_keeper::Proposals;
 use super::isr_store::Store;
@@ -40,6 +42,8 @@ pub struct ReplicaSettings {
     pub inter_broker_protocol: SecurityProtocol,
     /// What topics have that set nothing themselves.
     pub log_defaults: LogConfig,
+    /// How to copy from other brokers.
+    pub fetcher: FetcherSettings,
 }
 
 impl ReplicaSettings {
@@ -51,6 +55,16 @@ impl ReplicaSettings {
             checkpoint_interval: config.replica_high_watermark_checkpoint_interval,
             inter_broker_protocol: config.security_inter_broker_protocol,
             log_defaults: config.log.clone(),
+            fetcher: FetcherSettings {
+                fetchers: config.num_replica_fetchers,
+                max_bytes: config.replica_fetch_max_bytes,
+                min_bytes: config.replica_fetch_min_bytes,
+                max_wait: config.replica_fetch_wait_max,
+                backoff: config.replica_fetch_backoff,
+                socket_timeout: config.replica_socket_timeout,
+                receive_buffer_bytes: config.replica_socket_receive_buffer_bytes,
+                fetch_version: i16::from(config.inter_broker_protocol >= InterBrokerProtocol::V0_9_0),
+            },
         }
     }
 }
@@ -113,6 +127,8 @@ pub struct ReplicaManager {
     pub(super) clock: Clock,
     pub(super) fatal: Fatal,
     pub(super) proposals: Proposals,
+    /// Rings when something may follow another leader than before.
+    pub(super) roles_changed: Notify,
     partitions: RwLock<HashMap<Arc<str>, BTreeMap<i32, Arc<Partition>>>>,
     high_watermarks: HighWatermarks,
     /// Held while roles change: one controller's word at a time.
@@ -159,15 +175,17 @@ impl ReplicaManager {
             clock,
             fatal,
             proposals: Proposals::default(),
+            roles_changed: Notify::new(),
             partitions: RwLock::default(),
             controller: Mutex::new(ControllerEpoch(0)),
         }))
     }
 
-    /// Starts what goes on in the background until `stop`: in-sync sets and the checkpoint. The caller
+    /// Starts what goes on in the background until `stop`: copying, in-sync sets, the checkpoint. The caller
     /// joins the tasks and then calls [`shutdown`](Self::shutdown).
     pub fn start(self: &Arc<Self>, stop: Stop) -> Vec<JoinHandle<()>> {
         vec![
+            tokio::spawn(self.clone().keep_fetchers(stop.clone())),
             tokio::spawn(self.clone().keep_in_sync_sets(stop.clone())),
             tokio::spawn(self.clone().keep_checkpoints(stop)),
         ]
@@ -349,6 +367,7 @@ impl ReplicaManager {
             }
             outcomes.push((id, outcome));
         }
+        self.roles_changed.notify_one();
         Ok(outcomes)
     }
 

@@ -3,14 +3,17 @@
 //!
 //! Knows the log, ZooKeeper's partition states and other brokers; knows no wire code and no handler.
 //!
-//! Reading order: the pure rules [`isr`], [`follower`], [`delayed`]; then
+//! Reading order: the pure rules [`isr`], [`follower`], [`delayed`], [`fetch_progress`]; then
 //! [`partition`] (one of them, with its locks), [`manager`] (the map and the changes of role),
 //! [`append`] and [`read`] (what handlers ask for), [`purgatory`] (how they wait), [`isr_store`] and
-//! [`isr_keeper`] (in-sync sets in ZooKeeper), [`high_watermarks`] (the checkpoint).
+//! [`isr_keeper`] (in-sync sets in ZooKeeper), [`high_watermarks`] (the checkpoint), [`fetcher`] (how
+//! followers copy).
 
 mod append;
 mod delayed;
 mod error;
+mod fetch_progress;
+mod fetcher;
 mod follower;
 mod high_watermarks;
 mod isr;
@@ -22,6 +25,7 @@ mod purgatory;
 mod read;
 
 pub use error::{AfterAppend, Error, Result};
+pub use fetcher::FetcherSettings;
 pub use manager::{Fatal, PartitionDecision, ReplicaManager, ReplicaSettings};
 pub use partition::{Read, Reader};
 pub use read::{Fetch, Wish};

@@ -94,6 +94,7 @@ impl Case {
             checkpoint_interval: Duration::from_secs(5),
             inter_broker_protocol: SecurityProtocol::Plaintext,
             log_defaults,
+            fetcher: fetcher(),
         };
         let (states, halts) = (States::default(), Arc::new(AtomicUsize::new(0)));
         let (image, metadata) = watch::channel(Arc::new(MetadataImage::default()));
@@ -212,6 +213,19 @@ impl Case {
 
     async fn until_waiting(&self, readers: usize, writers: usize) {
         self.until(|| self.replicas.waiting() == (readers, writers)).await;
+    }
+}
+
+fn fetcher() -> FetcherSettings {
+    FetcherSettings {
+        fetchers: 2,
+        max_bytes: 1 << 20,
+        min_bytes: 1,
+        max_wait: Duration::from_millis(500),
+        backoff: Duration::from_secs(1),
+        socket_timeout: Duration::from_secs(30),
+        receive_buffer_bytes: None,
+        fetch_version: 1,
     }
 }
 

@@ -5,7 +5,10 @@
 #[macro_use]
 mod support;
 
+mod configuration;
 mod crash;
+mod floors;
+mod launchers;
 mod scenarios;
 mod tutorial;
 mod znodes;

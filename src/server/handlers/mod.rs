@@ -87,13 +87,24 @@ impl Service for Dispatch {
             principal: Principal::anonymous(),
         };
         let answered = answer(&self.services, &who, key, version, request.body).await;
-        answered.unwrap_or_else(|e| {
-            Reply::Close(format!(
-                "unreadable {} request, version {}: {e}",
-                key.name(),
-                header.version
-            ))
-        })
+        answered.unwrap_or_else(|e| unreadable(key, header.version, &e))
+    }
+}
+
+/// What 0.9.0.1 shows to who sent it: a closed connection for keys 10-16 and for a StopReplica that
+/// neither keeps nor deletes; no answer for the others.
+fn unreadable(key: ApiKey, version: i16, e: &protocol::Error) -> Reply {
+    let closes = match key {
+        ApiKey::StopReplica => matches!(e, protocol::Error::Value { .. }),
+        _ => key >= ApiKey::GroupCoordinator,
+    };
+    if closes {
+        Reply::Close(format!(
+            "unreadable {} request, version {version}: {e}",
+            key.name()
+        ))
+    } else {
+        Reply::Silence
     }
 }
 

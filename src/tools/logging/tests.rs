@@ -190,3 +190,14 @@ fn what_is_not_understood_is_told_and_left_out() {
     );
     assert!(settings.appenders.is_empty());
 }
+
+#[test]
+fn the_shipped_files_are_understood() {
+    for (name, appenders) in [("log4j.properties", 7), ("tools-log4j.properties", 1)] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
+        let mut complaints = Vec::new();
+        let settings = Settings::read(&Properties::load(&path).unwrap(), &|_| None, &mut complaints);
+        assert!(complaints.is_empty(), "{complaints:?}");
+        assert_eq!(settings.appenders.len(), appenders, "{name}");
+    }
+}

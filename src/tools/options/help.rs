@@ -116,7 +116,8 @@ fn word_end(text: &str) -> usize {
     let digit = |c: char| c.is_ascii_digit();
     let mut i = 0;
     loop {
-        // A sign or a point before the first digit belongs to the number.
+        // A sign or a point before the first digit belongs to the number, which then ends with its digits;
+        // without them digits are letters like others.
         let mut number = i;
         while is(number, |c| opens(c) || c == '-') {
             number += 1;
@@ -124,15 +125,15 @@ fn word_end(text: &str) -> usize {
         if at(number) == Some('.') {
             number += 1;
         }
-        if is(number, digit) {
+        let signed = is(number, digit) && chars[i..number].iter().any(|&(_, c)| !opens(c));
+        if signed {
             i = number;
         }
         while is(i, opens) {
             i += 1;
         }
-        while is(i, plain)
-            || (i > 0 && is(i, |c| matches!(c, '.' | ',')) && is(i - 1, digit) && is(i + 1, digit))
-        {
+        let inside = |i: usize| is(i, |c| matches!(c, '.' | ',')) && is(i - 1, digit) && is(i + 1, digit);
+        while (if signed { is(i, digit) } else { is(i, plain) }) || (i > 0 && inside(i)) {
             i += 1;
         }
         if at(i) == Some('-') {

@@ -144,3 +144,40 @@ fn key_value_words_split_as_java_splits_them() {
         "Invalid command line properties: a=1 b=c=d"
     );
 }
+
+/// Options of random names and texts, laid out by jopt-simple 3.2 itself on JDK 17.
+#[test]
+fn the_table_is_laid_out_as_the_original_lays_it_out() {
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/help");
+    let read = |name: &str| std::fs::read_to_string(golden.join(name)).unwrap();
+    let mut parser = OptionParser::new();
+    for line in read("layout.spec").lines() {
+        let [name, argument, kind, word, default, description] = line.split('|').collect::<Vec<_>>()[..]
+        else {
+            panic!("six fields: {line}");
+        };
+        let kind = match kind {
+            "Integer" => ArgType::Integer,
+            "Long" => ArgType::Long,
+            "Double" => ArgType::Double,
+            _ => ArgType::String,
+        };
+        let spec = parser.accepts(name, &description.replace("\\n", "\n").replace("\\t", "\t"));
+        match argument {
+            "none" => continue,
+            "required" => spec.with_required_arg(),
+            _ => spec.with_optional_arg(),
+        };
+        spec.described_as(word).of_type(kind);
+        match (default, kind) {
+            ("", _) => {}
+            (n, ArgType::Double) => drop(spec.defaults_to(format!("{n}.0"))),
+            (n, _) => drop(spec.defaults_to(n)),
+        }
+    }
+    let (ours, theirs) = (parser.help(), read("layout.txt"));
+    for (ours, theirs) in ours.lines().zip(theirs.lines()) {
+        assert_eq!(ours, theirs);
+    }
+    assert_eq!(ours, theirs);
+}
