@@ -5,6 +5,7 @@
 #[macro_use]
 mod support;
 
+mod bad_input;
 mod configuration;
 mod crash;
 mod floors;
