@@ -10,6 +10,7 @@ mod configuration;
 mod crash;
 mod floors;
 mod launchers;
+mod replication;
 mod scenarios;
 mod tutorial;
 mod znodes;
