@@ -110,7 +110,10 @@ fn is_silent(case: &Case, bytes: &[u8], what: &str) {
     assert!(silent, "{what}: {answer:?}");
     let mut wire = case.connect();
     wire.send_raw(bytes).unwrap();
-    assert!(wire.metadata(&["good"]).is_ok(), "{what}: the next request is answered");
+    assert!(
+        wire.metadata(&["good"]).is_ok(),
+        "{what}: the next request is answered"
+    );
 }
 
 #[test]
@@ -120,14 +123,36 @@ fn frames_that_cannot_be_read_are_met_as_in_0_9_and_hurt_nobody() {
         closes(case.connect(), &size.to_be_bytes(), &format!("size {size}"));
         case.others_go_on();
     }
-    case.log_says(&["WARN", "127.0.0.1", "Invalid receive (size = 1000001 larger than 1000000)"]);
+    case.log_says(&[
+        "WARN",
+        "127.0.0.1",
+        "Invalid receive (size = 1000001 larger than 1000000)",
+    ]);
     closes(case.connect(), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP");
-    closes(case.connect(), b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "TLS");
+    closes(
+        case.connect(),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        "TLS",
+    );
 
     is_silent(&case, &frame(b""), "an empty frame");
     is_silent(&case, &frame(b"\0"), "one byte");
-    for (key, version) in [(17, 0), (18, 0), (18, 3), (-1, 0), (99, 0), (10, 1), (13, -1), (8, 3), (6, 2)] {
-        is_silent(&case, &frame(&header(key, version)), &format!("key {key} version {version}"));
+    for (key, version) in [
+        (17, 0),
+        (18, 0),
+        (18, 3),
+        (-1, 0),
+        (99, 0),
+        (10, 1),
+        (13, -1),
+        (8, 3),
+        (6, 2),
+    ] {
+        is_silent(
+            &case,
+            &frame(&header(key, version)),
+            &format!("key {key} version {version}"),
+        );
     }
     case.log_says(&["WARN", "127.0.0.1", "api key 18"]);
     for key in 0..=9 {
@@ -142,11 +167,19 @@ fn frames_that_cannot_be_read_are_met_as_in_0_9_and_hurt_nobody() {
         case.others_go_on();
     }
     for key in 10..=15 {
-        closes(case.connect(), &frame(&header(key, 0)), &format!("a cut body of key {key}"));
+        closes(
+            case.connect(),
+            &frame(&header(key, 0)),
+            &format!("a cut body of key {key}"),
+        );
     }
     let mut neither = header(5, 0);
     neither.put_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0]);
-    closes(case.connect(), &frame(&neither), "StopReplica that neither keeps nor deletes");
+    closes(
+        case.connect(),
+        &frame(&neither),
+        "StopReplica that neither keeps nor deletes",
+    );
     case.log_says(&["127.0.0.1", "StopReplica"]);
 
     // A client that goes in the middle of a frame.
@@ -174,7 +207,11 @@ fn message_sets_that_break_the_rules_get_kafkas_codes_and_the_log_stays_whole() 
     let plain = set(Codec::None, &[b"value"]);
     let cases = [
         (2, "a wrong CRC", one_message(&plain, |b| b[12] ^= 1)),
-        (2, "an entry shorter than a message", one_message(&plain, |b| b[11] = 3)),
+        (
+            2,
+            "an entry shorter than a message",
+            one_message(&plain, |b| b[11] = 3),
+        ),
         (
             -1,
             "an unknown codec",
@@ -191,7 +228,11 @@ fn message_sets_that_break_the_rules_get_kafkas_codes_and_the_log_stays_whole() 
                 right_crc(b);
             }),
         ),
-        (10, "a message that is too large", set(Codec::None, &[&vec![0; 100_000]])),
+        (
+            10,
+            "a message that is too large",
+            set(Codec::None, &[&vec![0; 100_000]]),
+        ),
         (0, "half a message", plain.slice(..plain.len() - 1)),
         (0, "nothing", Bytes::new()),
     ];
@@ -220,15 +261,22 @@ fn message_sets_that_break_the_rules_get_kafkas_codes_and_the_log_stays_whole() 
 
     // Null and empty keys and values are legal, and come back as they were.
     let mut builder = kafka::message::SetBuilder::new(Codec::None, 1000);
-    let odd: [(Option<&[u8]>, Option<&[u8]>); 4] =
-        [(None, None), (Some(b""), None), (None, Some(b"")), (Some(b""), Some(b""))];
+    let odd: [(Option<&[u8]>, Option<&[u8]>); 4] = [
+        (None, None),
+        (Some(b""), None),
+        (None, Some(b"")),
+        (Some(b""), Some(b"")),
+    ];
     for (key, value) in odd {
         assert!(builder.append(key, value));
     }
     let sent = case.bystander.produce("good", 0, builder.finish(), 1);
     assert_eq!(sent, Ok((0, case.appended)));
     let read = case.bystander.read_all("good", 0, case.appended).unwrap();
-    let back: Vec<_> = read.iter().map(|m| (m.key.as_deref(), m.value.as_deref())).collect();
+    let back: Vec<_> = read
+        .iter()
+        .map(|m| (m.key.as_deref(), m.value.as_deref()))
+        .collect();
     assert_eq!(back, odd);
 
     // Topic names that Kafka refuses.
@@ -244,7 +292,10 @@ fn message_sets_that_break_the_rules_get_kafkas_codes_and_the_log_stays_whole() 
 fn a_null_client_id_is_served() {
     let case = Case::start("");
     let mut wire = case.connect();
-    for key_body in [(3i16, &[0u8, 0, 0, 0][..]), (1, &[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])] {
+    for key_body in [
+        (3i16, &[0u8, 0, 0, 0][..]),
+        (1, &[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+    ] {
         let mut out = BytesMut::new();
         out.put_i16(key_body.0);
         out.put_i16(0);
@@ -281,10 +332,13 @@ mod memory {
         let mut case = Case::start("");
         case.others_go_on();
         let before = case.resident();
-        let mut claims: Vec<_> =
-            (0..40).map(|_| TcpStream::connect(("127.0.0.1", case.broker.port)).unwrap()).collect();
+        let mut claims: Vec<_> = (0..40)
+            .map(|_| TcpStream::connect(("127.0.0.1", case.broker.port)).unwrap())
+            .collect();
         for claim in &mut claims {
-            claim.write_all(&[&100_000_000i32.to_be_bytes()[..], &[0; 100]].concat()).unwrap();
+            claim
+                .write_all(&[&100_000_000i32.to_be_bytes()[..], &[0; 100]].concat())
+                .unwrap();
         }
         for _ in 0..50 {
             case.others_go_on();
@@ -316,7 +370,9 @@ mod memory {
         let mut case = Case::start("");
         let value = vec![7; 500_000];
         for _ in 0..8 {
-            case.bystander.produce("good", 0, set(Codec::None, &[&value]), 1).unwrap();
+            case.bystander
+                .produce("good", 0, set(Codec::None, &[&value]), 1)
+                .unwrap();
             case.appended += 1;
         }
         let before = case.resident();
@@ -342,7 +398,10 @@ mod memory {
             case.others_go_on();
         }
         let grown = case.resident().saturating_sub(before);
-        assert!(grown < 20 * MB, "answers of 500 MB that nobody takes hold {grown} bytes");
+        assert!(
+            grown < 20 * MB,
+            "answers of 500 MB that nobody takes hold {grown} bytes"
+        );
     }
 
     #[test]
@@ -367,7 +426,10 @@ mod memory {
         message.put_slice(&bomb);
         right_crc(&mut message);
         let (error, base) = case.connect().produce("good", 0, message.freeze(), 1).unwrap();
-        assert!(error != 0 && base == -1, "the bomb was taken with {error} at {base}");
+        assert!(
+            error != 0 && base == -1,
+            "the bomb was taken with {error} at {base}"
+        );
         case.others_go_on();
         let grown = case.resident().saturating_sub(before);
         assert!(grown < 150 * MB, "the bomb took {grown} bytes");
