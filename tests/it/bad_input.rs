@@ -161,7 +161,8 @@ fn frames_that_cannot_be_read_are_met_as_in_0_9_and_hurt_nobody() {
         is_silent(&case, &frame(&cut), &format!("a cut body of key {key}"));
         // Counts and lengths of two thousand millions and more.
         let huge = [&header(key, version)[..], &[0x7f; 16]].concat();
-        if key != 5 {
+        // A StopReplica would be closed for its flag, and a ControlledShutdown has no length at all.
+        if key != 5 && key != 7 {
             is_silent(&case, &frame(&huge), &format!("huge counts of key {key}"));
         }
         case.others_go_on();
