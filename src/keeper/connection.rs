@@ -174,6 +174,9 @@ async fn next_packet(from: &mut OwnedReadHalf, buffer: &mut BytesMut, limit: usi
     fill(from, buffer, 4).await?;
     let length = buffer.get_i32();
     let bytes = usize::try_from(length).map_err(|_| End::Length(length))?;
+    if bytes > limit.max(SET_WATCHES_LIMIT) {
+        return Err(End::Length(length));
+    }
     if bytes > limit {
         fill(from, buffer, 8).await?;
         let op = (&buffer[4..8]).get_i32();
@@ -181,7 +184,7 @@ async fn next_packet(from: &mut OwnedReadHalf, buffer: &mut BytesMut, limit: usi
             OpCode::from_i32(op),
             Some(OpCode::SetWatches | OpCode::SetWatches2)
         );
-        if !sets_watches || bytes > SET_WATCHES_LIMIT {
+        if !sets_watches {
             return Err(End::Length(length));
         }
     }

@@ -239,12 +239,12 @@ impl Core {
         self.sessions.detach(state.session, conn);
         if state.session == 0 {
             debug!(
-                "Closed socket connection for client {} (no session established for client)",
+                "Closed socket connection for client /{} (no session established for client)",
                 state.peer
             );
         } else {
             info!(
-                "Closed socket connection for client {} which had sessionid 0x{:x}",
+                "Closed socket connection for client /{} which had sessionid 0x{:x}",
                 state.peer, state.session
             );
         }
@@ -264,7 +264,7 @@ impl Core {
         let timeout_ms = state.timeout_ms;
         if request.last_zxid_seen > last {
             info!(
-                "Refusing session request for client {peer} as it has seen zxid 0x{:x} our last zxid is \
+                "Refusing session request for client /{peer} as it has seen zxid 0x{:x} our last zxid is \
                  0x{last:x} client must try another server",
                 request.last_zxid_seen
             );
@@ -273,7 +273,7 @@ impl Core {
         if request.session_id != 0 {
             return self.reconnect(conn, request, now);
         }
-        info!("Client attempting to establish new session at {peer}");
+        info!("Client attempting to establish new session at /{peer}");
         let id = self.sessions.create(timeout_ms, conn, now.mono);
         if let Some(state) = self.conns.get_mut(&conn) {
             state.session = id;
@@ -287,11 +287,11 @@ impl Core {
         let Some(state) = self.conns.get_mut(&conn) else {
             return;
         };
-        info!("Client attempting to renew session 0x{id:x} at {}", state.peer);
+        info!("Client attempting to renew session 0x{id:x} at /{}", state.peer);
         let known = request.password.as_deref().unwrap_or_default() == password(id);
         if !known || !self.sessions.renegotiate(id, state.timeout_ms, now.mono) {
             info!(
-                "Invalid session 0x{id:x} for client {}, probably expired",
+                "Invalid session 0x{id:x} for client /{}, probably expired",
                 state.peer
             );
             let refused = ConnectResponse {
@@ -321,7 +321,7 @@ impl Core {
             read_only: state.knows_read_only.then_some(false),
         };
         info!(
-            "Established session 0x{:x} with negotiated timeout {} for client {}",
+            "Established session 0x{:x} with negotiated timeout {} for client /{}",
             state.session, state.timeout_ms, state.peer
         );
         state.stats.last_op = "SESS";
@@ -678,10 +678,10 @@ impl Core {
                             state.ids.push(id.clone());
                         }
                     }
-                    debug!("auth success {scheme} for client {}", state.peer);
+                    debug!("auth success {scheme} for client /{}", state.peer);
                 } else {
                     warn!(
-                        "Authentication failed for scheme: {scheme}, client {}",
+                        "Authentication failed for scheme: {scheme}, client /{}",
                         state.peer
                     );
                 }
@@ -793,3 +793,6 @@ fn roll_at(snap_count: u32) -> u32 {
     let random = RandomState::new().hash_one(0u8) as u32;
     half + random % half.max(1)
 }
+
+#[cfg(test)]
+mod tests;

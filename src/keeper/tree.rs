@@ -150,9 +150,13 @@ pub(super) struct Tree {
 impl Default for Tree {
     fn default() -> Tree {
         let mut tree = Tree::bare();
+        tree.root().data = Some(Box::default());
         for path in [path::ZOOKEEPER, path::QUOTA] {
-            tree.restore(path, Node::default())
-                .expect("the parent was made just before");
+            let node = Node {
+                data: Some(Box::default()),
+                ..Node::default()
+            };
+            tree.restore(path, node).expect("the parent was made just before");
         }
         tree
     }
@@ -473,7 +477,12 @@ impl Tree {
                 self.ephemerals.entry(node.owner).or_default().insert(key.clone());
             }
         }
-        self.nodes.insert(key, node);
+        let chars = key.chars().count();
+        // In recovery over a snapshot that is younger than the log, a node may have lost its parent for
+        // a while and is now made again.
+        if let Some(lost) = self.nodes.insert(key, node) {
+            self.size -= chars + lost.data.as_ref().map_or(0, |d| d.len());
+        }
     }
 
     fn root(&mut self) -> &mut Node {
@@ -497,3 +506,6 @@ impl Tree {
         Some(acl)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ mod crash;
 mod floors;
 mod launchers;
 mod replication;
+mod keeper;
 mod scenarios;
 mod tutorial;
 mod znodes;
