@@ -201,7 +201,10 @@ impl Core {
         writeln!(out, "zk_znode_count\t{}", self.node_count())?;
         writeln!(out, "zk_watch_count\t{}", self.watches.len())?;
         writeln!(out, "zk_ephemerals_count\t{}", self.tree.ephemeral_count())?;
-        writeln!(out, "zk_approximate_data_size\t{}", self.tree.size())?;
+        // ZooKeeper counts the data of its root twice too.
+        let root = self.tree.get("/").and_then(|node| node.data.as_ref());
+        let size = self.tree.size() + root.map_or(0, |data| data.len());
+        writeln!(out, "zk_approximate_data_size\t{size}")?;
         if let Some((open, most)) = open_files() {
             writeln!(out, "zk_open_file_descriptor_count\t{open}")?;
             writeln!(out, "zk_max_file_descriptor_count\t{most}")?;

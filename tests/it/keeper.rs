@@ -5,6 +5,7 @@ mod differential;
 mod foreign;
 mod interop;
 mod limits;
+mod program;
 mod restart;
 mod server;
 mod tree;

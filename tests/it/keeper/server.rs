@@ -80,6 +80,17 @@ impl Genuine {
     /// Starts it and waits until it serves.
     #[track_caller]
     pub fn start(dir: &Path, data: &Path, more: &str) -> Genuine {
+        Genuine::run("kafka-0.9", dir, data, more)
+    }
+
+    /// The same with ZooKeeper 3.4.14.
+    #[track_caller]
+    pub fn last_of_3_4(dir: &Path, data: &Path, more: &str) -> Genuine {
+        Genuine::run("zookeeper-3.4", dir, data, more)
+    }
+
+    #[track_caller]
+    fn run(system: &str, dir: &Path, data: &Path, more: &str) -> Genuine {
         let port = free_port();
         let config = dir.join(format!("genuine-{port}.properties"));
         let text = format!(
@@ -87,10 +98,9 @@ impl Genuine {
             data.display()
         );
         std::fs::write(&config, text).expect("the folder can be written");
-        let program = Program::start(genuine::command(&[
-            "zookeeper-server-start",
-            &config.display().to_string(),
-        ]));
+        let mut command = genuine::command(&["zookeeper-server-start", &config.display().to_string()]);
+        command.env("REFERENCE", system);
+        let program = Program::start(command);
         let mut server = Genuine { program, port };
         wait_until("a genuine ZooKeeper serves", genuine::START, || {
             assert!(server.program.is_running(), "{}", server.program.printed());

@@ -24,7 +24,7 @@ pub fn reference() -> Result<PathBuf, String> {
                 }
             }
             let out = Command::new(&script)
-                .args(["install", "kafka-0.9", "zookeeper-3.8"])
+                .args(["install", "kafka-0.9", "zookeeper-3.4", "zookeeper-3.8"])
                 .output()
                 .map_err(|e| format!("{}: {e}", script.display()))?;
             if !out.status.success() {
