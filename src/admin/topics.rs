@@ -202,7 +202,7 @@ pub fn parse_assignment(text: &str) -> Result<Assignment> {
         if first != replicas.len() {
             return Err(Error::UnequalReplication {
                 partition,
-                replicas: scala_list("ArrayBuffer", &replicas),
+                replicas: array(&replicas),
             });
         }
         assignment.insert(partition, replicas);
@@ -344,7 +344,7 @@ mod tests {
         );
         assert_eq!(
             text("1:2,3"),
-            "Partition 1 has different replication factor: ArrayBuffer(3)"
+            "Partition 1 has different replication factor: 3"
         );
     }
 

@@ -19,6 +19,7 @@ pub mod signals;
 pub mod stop;
 pub mod zookeeper_server_start;
 pub mod zookeeper_server_stop;
+pub mod topics;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -64,6 +65,11 @@ pub static TOOLS: &[Tool] = &[
         run: zookeeper_server_stop::run,
     },
 ];
+pub static TOOLS: &[Tool] = &[Tool {
+    name: "kafka-topics",
+    class: "kafka.admin.TopicCommand",
+    run: topics::run,
+}];
 
 /// `-Dname=value` arguments, as a JVM's system properties.
 static SYSTEM_PROPERTIES: OnceLock<BTreeMap<String, String>> = OnceLock::new();

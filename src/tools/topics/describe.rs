@@ -1,0 +1,98 @@
+//! `kafka-topics --describe`: a line per topic, a line per partition.
+
+use std::collections::BTreeSet;
+
+use tokio::task::JoinSet;
+
+use super::{Command, Result};
+use crate::admin;
+use crate::cluster::{BrokerId, LeaderAndIsr};
+use crate::zookeeper::znodes::{self, topic::Assignment};
+use crate::zookeeper::{Session, paths};
+
+/// So many partitions are read at a time.
+const READ_AHEAD: usize = 256;
+
+/// Prints what `--topic` and the filters select.
+pub(super) async fn describe(command: &Command<'_>) -> Result<()> {
+    let topics = command.topics().await?;
+    let under_replicated = command.options.has("under-replicated-partitions");
+    let unavailable = command.options.has("unavailable-partitions");
+    let overridden = command.options.has("topics-with-overrides");
+    let live: BTreeSet<BrokerId> = admin::live_broker_ids(command.session)
+        .await?
+        .into_iter()
+        .collect();
+    for topic in topics {
+        let one = std::slice::from_ref(&topic);
+        let Some(assignment) = admin::assignments(command.session, one).await?.remove(&topic) else {
+            println!("Topic {topic} doesn't exist!");
+            continue;
+        };
+        let mut text = String::new();
+        if !under_replicated && !unavailable {
+            let settings = admin::fetch_topic_config(command.session, &topic).await?;
+            if !overridden || !settings.is_empty() {
+                let settings = znodes::config::in_java_order(&settings).into_iter();
+                let settings: Vec<String> = settings.map(|(k, v)| format!("{k}={v}")).collect();
+                text.push_str(&format!(
+                    "Topic:{topic}\tPartitionCount:{}\tReplicationFactor:{}\tConfigs:{}\n",
+                    assignment.len(),
+                    assignment.values().next().map_or(0, Vec::len),
+                    settings.join(",")
+                ));
+            }
+        }
+        if !overridden {
+            let states = states(command.session, &topic, &assignment).await?;
+            for ((partition, replicas), state) in assignment.iter().zip(states) {
+                let isr = state.as_ref().map_or(&[][..], |s| &s.isr);
+                let leader = state.as_ref().map(|s| s.leader);
+                let shown = (!under_replicated && !unavailable)
+                    || (under_replicated && isr.len() < replicas.len())
+                    || (unavailable && leader.is_none_or(|id| !live.contains(&id)));
+                if shown {
+                    let leader = leader.map_or("none".to_owned(), |id| id.to_string());
+                    text.push_str(&format!(
+                        "\tTopic: {topic}\tPartition: {partition}\tLeader: {leader}\tReplicas: {}\tIsr: {}\n",
+                        join(replicas),
+                        join(isr)
+                    ));
+                }
+            }
+        }
+        super::super::print(&text);
+    }
+    Ok(())
+}
+
+/// The states of a topic's partitions, in their order; none where the node is missing or unreadable.
+async fn states(
+    session: &Session,
+    topic: &str,
+    assignment: &Assignment,
+) -> Result<Vec<Option<LeaderAndIsr>>> {
+    let partitions: Vec<i32> = assignment.keys().copied().collect();
+    let mut states = vec![None; partitions.len()];
+    for (part, chunk) in partitions.chunks(READ_AHEAD).enumerate() {
+        let mut reads = JoinSet::new();
+        for (at, partition) in chunk.iter().enumerate() {
+            let session = session.clone();
+            let path = paths::partition_state(topic, *partition);
+            reads.spawn(async move { (part * READ_AHEAD + at, session.get(&path).await) });
+        }
+        while let Some(read) = reads.join_next().await {
+            let Ok((at, node)) = read else { continue };
+            states[at] = node?.and_then(|node| {
+                let data = node.data.unwrap_or_default();
+                znodes::leader_and_isr::decode(&data, node.stat.version).ok()
+            });
+        }
+    }
+    Ok(states)
+}
+
+fn join(ids: &[BrokerId]) -> String {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    ids.join(",")
+}
