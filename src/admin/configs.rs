@@ -65,8 +65,9 @@ pub(super) async fn write(
     name: &str,
     settings: &Settings,
 ) -> Result<()> {
-    let data = znodes::config::encode(settings);
     let path = paths::entity_config(entity, name);
+    let old = session.get(&path).await?.and_then(|node| node.data);
+    let data = znodes::config::encode_over(old.as_deref(), settings);
     Ok(session.put(&path, data.as_bytes()).await?)
 }
 

@@ -271,7 +271,7 @@ pub async fn add_partitions(
     all.extend(added);
     check_lists(&all)?;
     check_duplicates(&all)?;
-    let data = znodes::topic::encode_changed(&all);
+    let data = znodes::topic::encode(&all);
     let path = paths::topic(topic);
     info!("Topic update {data}");
     session.put(&path, data.as_bytes()).await?;

@@ -250,7 +250,7 @@ impl Store {
                 Err(why) => return Err(Error::Unreadable { path, why }),
             };
             assignment.insert(at.partition, replicas.to_vec());
-            let changed = znodes::topic::encode_changed(&assignment);
+            let changed = znodes::topic::encode(&assignment);
             let set = Op::Set {
                 path: path.clone(),
                 data: Bytes::from(changed),

@@ -82,6 +82,8 @@ pub(super) struct Core {
     identities: Vec<(String, Bytes)>,
     /// How many of the identities this connection's server has answered.
     identities_answered: usize,
+    /// The request that ends the session, once it is sent.
+    closing: Option<i32>,
 }
 
 impl Core {
@@ -182,6 +184,7 @@ impl Core {
                 self.watches.fire(event.kind, &event.path);
             }
             xid::PING | xid::SET_WATCHES => {}
+            number if self.closing == Some(number) => {}
             xid::AUTH => {
                 if header.err != ErrorCode::OK {
                     // Sent again it would cost every later connection too.
@@ -260,6 +263,7 @@ impl Core {
     /// The packet that ends the session; answered before the server closes.
     pub(super) fn close_session(&mut self, out: &mut BytesMut) {
         let xid = self.next_xid();
+        self.closing = Some(xid);
         put_request(xid, OpCode::CloseSession, &[], out);
     }
 

@@ -371,7 +371,8 @@ async fn closing_ends_the_session_at_the_server_and_fails_what_waits() {
     let waiting = tokio::spawn(async move { other.get("/a").await });
     peer.expect(OpCode::GetData).await;
     let closing = tokio::spawn(session.close());
-    peer.expect(OpCode::CloseSession).await;
+    let (xid, _) = peer.expect(OpCode::CloseSession).await;
+    peer.reply(xid, 2, ErrorCode::OK, |_| ()).await;
     drop(peer);
     closing.await.unwrap();
     assert_eq!(waiting.await.unwrap(), Err(Error::Closed));

@@ -197,8 +197,10 @@ impl Worker {
         let mut spoken = heard;
         let mut closing: Option<Mono> = None;
         loop {
-            if let Err(Broken(reason)) = self.take_packets(input) {
-                return End::Lost(reason);
+            match self.take_packets(input) {
+                Ok(()) => {}
+                Err(_) if closing.is_some() => return End::Closed,
+                Err(Broken(reason)) => return End::Lost(reason),
             }
             // A third of the timeout without a word: ping. Two thirds without hearing one: gone.
             let ping_at = spoken + timeout / 3;

@@ -31,10 +31,9 @@ pub(super) async fn describe(command: &Command<'_>) -> Result<()> {
         };
         let mut text = String::new();
         if !under_replicated && !unavailable {
-            let settings = admin::fetch_topic_config(command.session, &topic).await?;
+            let settings = settings(command.session, &topic).await?;
             if !overridden || !settings.is_empty() {
-                let settings = znodes::config::in_java_order(&settings).into_iter();
-                let settings: Vec<String> = settings.map(|(k, v)| format!("{k}={v}")).collect();
+                let settings: Vec<String> = settings.iter().map(|(k, v)| format!("{k}={v}")).collect();
                 text.push_str(&format!(
                     "Topic:{topic}\tPartitionCount:{}\tReplicationFactor:{}\tConfigs:{}\n",
                     assignment.len(),
@@ -64,6 +63,14 @@ pub(super) async fn describe(command: &Command<'_>) -> Result<()> {
         super::super::print(&text);
     }
     Ok(())
+}
+
+/// A topic's settings in the order in which the genuine tool prints them.
+async fn settings(session: &Session, topic: &str) -> Result<Vec<(String, String)>> {
+    let path = paths::topic_config(topic);
+    let data = session.get(&path).await?.and_then(|node| node.data);
+    let settings = znodes::config::decode_in_order(data.as_deref());
+    Ok(settings.map_err(|reason| admin::Error::Node { path, reason })?)
 }
 
 /// The states of a topic's partitions, in their order; none where the node is missing or unreadable.

@@ -4,23 +4,30 @@
 use std::collections::BTreeMap;
 
 use super::json::{self, Json};
-use super::order::{java_hash, properties};
+use super::order::{immutable, java_hash, properties};
 use super::{Error, Result};
 use crate::zookeeper::paths::EntityType;
 
-/// The settings in the order in which a Java `Properties` gives them, which is that of the node's data
-/// and of what the tools print.
-pub fn in_java_order(settings: &BTreeMap<String, String>) -> Vec<(&str, &str)> {
-    let entries = settings.iter().map(|(k, v)| (k.as_str(), v.as_str()));
-    properties(entries.collect(), |(k, _)| java_hash(k))
+/// The data of an entity's node that had no settings before.
+pub fn encode(settings: &BTreeMap<String, String>) -> String {
+    encode_over(None, settings)
 }
 
-/// The data of an entity's node.
-pub fn encode(settings: &BTreeMap<String, String>) -> String {
-    let settings = in_java_order(settings).into_iter();
+/// The data of an entity's node in the place of `old`. Kafka keeps settings in a Java `Properties`: its
+/// order shows, and depends on that of the old data.
+pub fn encode_over(old: Option<&[u8]>, settings: &BTreeMap<String, String>) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    let old = old.and_then(|data| members(data).ok().flatten()).unwrap_or_default();
+    for (name, _) in &old {
+        names.extend(settings.get_key_value(name).map(|(name, _)| name.as_str()));
+    }
+    let new = settings.keys().filter(|name| old.iter().all(|(n, _)| n != *name));
+    names.extend(properties(new.map(String::as_str).collect(), |n| java_hash(n)));
+    let names = properties(names, |name| java_hash(name));
+    let settings = names.into_iter().map(|name| (name, json::text(&settings[name])));
     json::object([
         ("version", "1".to_owned()),
-        ("config", json::object(settings.map(|(k, v)| (k, json::text(v))))),
+        ("config", json::object(settings)),
     ])
 }
 
@@ -30,9 +37,26 @@ pub fn encode(settings: &BTreeMap<String, String>) -> String {
 /// What makes a JVM broker refuse to start: version other than 1, no `config`, a value that is not a
 /// string. Data that is no JSON counts as no settings, as there.
 pub fn decode(data: Option<&[u8]>) -> Result<BTreeMap<String, String>> {
-    let root = match data.map(Json::parse) {
-        None | Some(Err(Error::Syntax { .. })) => return Ok(BTreeMap::new()),
-        Some(root) => root?,
+    Ok(decode_in_order(data)?.into_iter().collect())
+}
+
+/// As [`decode`], in the order in which Kafka's tools print the settings.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_in_order(data: Option<&[u8]>) -> Result<Vec<(String, String)>> {
+    let settings = match data {
+        Some(data) => members(data)?.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    Ok(properties(settings, |(name, _)| java_hash(name)))
+}
+
+/// The settings in the order of the Scala map that they are read into; none if the data is no JSON.
+fn members(data: &[u8]) -> Result<Option<Vec<(String, String)>>> {
+    let root = match Json::parse(data) {
+        Err(Error::Syntax { .. }) => return Ok(None),
+        root => root?,
     };
     if let Json::Array(_) = root {
         return Err(Error::Kind("config"));
@@ -42,12 +66,12 @@ pub fn decode(data: Option<&[u8]>) -> Result<BTreeMap<String, String>> {
         return Err(Error::Version(version));
     }
     let settings = root.members("config")?.iter();
-    settings
-        .map(|(key, value)| match value {
-            Json::Text(text) => Ok((key.clone(), text.clone())),
-            _ => Err(Error::Kind("config")),
-        })
-        .collect()
+    let settings = settings.map(|(key, value)| match value {
+        Json::Text(text) => Ok((key.clone(), text.clone())),
+        _ => Err(Error::Kind("config")),
+    });
+    let settings = settings.collect::<Result<Vec<_>>>()?;
+    Ok(Some(immutable(settings, |(name, _)| java_hash(name))))
 }
 
 /// Says whose configuration changed. It has no content of its own: the reader reads the entity.

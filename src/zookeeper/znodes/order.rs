@@ -35,42 +35,58 @@ pub(super) fn immutable<T>(items: Vec<T>, hash: impl Fn(&T) -> i32) -> Vec<T> {
     items
 }
 
-/// Orders distinct keys as a mutable map does that they were put into in the order given.
+/// Orders up to twelve distinct keys as a mutable map does that they were put into in the order given.
+/// A larger map would have grown its table of 16 buckets.
 pub(super) fn mutable<T>(items: Vec<T>, hash: impl Fn(&T) -> i32) -> Vec<T> {
     let mut table: Vec<Vec<T>> = empty_table(16);
-    let mut count = 0;
     for item in items {
-        let at = bucket(hash(&item), table.len());
         // The newest entry of a bucket is its first.
-        table[at].insert(0, item);
-        count += 1;
-        if count > table.len() * 3 / 4 {
-            let mut larger = empty_table(table.len() * 2);
-            for chain in table.into_iter().rev() {
-                for item in chain {
-                    let at = bucket(hash(&item), larger.len());
-                    larger[at].insert(0, item);
-                }
-            }
-            table = larger;
-        }
+        table[bucket(hash(&item), 16)].insert(0, item);
     }
     table.into_iter().rev().flatten().collect()
 }
 
-/// Orders distinct keys as `java.util.Properties` does from Java 9 on: by bucket, of which there are
-/// 16 at first and twice as many each time they are three quarters full.
+/// Orders distinct keys as a `java.util.Properties` does (from Java 9 on a ConcurrentHashMap) that they
+/// were put into in the order given.
 pub(super) fn properties<T>(items: Vec<T>, hash: impl Fn(&T) -> i32) -> Vec<T> {
-    let mut size: usize = 16;
-    while items.len() >= size * 3 / 4 {
-        size *= 2;
-    }
-    let mut items = items;
-    items.sort_by_key(|item| {
+    let spread = |item: &T| {
         let h = hash(item) as u32;
-        (h ^ h >> 16) as usize & (size - 1)
-    });
-    items
+        (h ^ h >> 16) as usize
+    };
+    let mut table: Vec<Vec<T>> = empty_table(16);
+    for (count, item) in (1..).zip(items) {
+        let size = table.len();
+        table[spread(&item) & (size - 1)].push(item);
+        if count >= size / 4 * 3 {
+            table = grown(table, spread);
+        }
+    }
+    table.into_iter().flatten().collect()
+}
+
+/// A table of twice the size. Of each bucket, the entries at its end that go the same way keep their
+/// order; those before them come out reversed.
+fn grown<T>(table: Vec<Vec<T>>, spread: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let size = table.len();
+    let mut larger = empty_table(size * 2);
+    for (at, chain) in table.into_iter().enumerate() {
+        let goes_up = |item: &T| spread(item) & size != 0;
+        let Some(last) = chain.last().map(goes_up) else {
+            continue;
+        };
+        let run = chain.iter().rev().take_while(|i| goes_up(i) == last).count();
+        let kept_from = chain.len() - run;
+        for (place, item) in chain.into_iter().enumerate() {
+            let up = goes_up(&item);
+            let target = &mut larger[if up { at + size } else { at }];
+            if place < kept_from {
+                target.insert(0, item);
+            } else {
+                target.push(item);
+            }
+        }
+    }
+    larger
 }
 
 fn empty_table<T>(size: usize) -> Vec<Vec<T>> {
@@ -113,5 +129,33 @@ mod tests {
         };
         assert_eq!(walk(5), ["4", "1", "0", "2", "3"]);
         assert_eq!(walk(8), ["4", "5", "6", "1", "0", "2", "7", "3"]);
+    }
+
+    #[test]
+    fn java_properties_keep_their_order_within_a_bucket_until_they_grow() {
+        let names = [
+            "cleanup.policy", "compression.type", "delete.retention.ms", "file.delete.delay.ms",
+            "flush.messages", "flush.ms", "index.interval.bytes", "max.message.bytes",
+            "min.cleanable.dirty.ratio", "min.insync.replicas", "preallocate", "retention.bytes",
+            "retention.ms", "segment.bytes", "segment.index.bytes", "segment.jitter.ms", "segment.ms",
+            "unclean.leader.election.enable",
+        ];
+        let written = [
+            "compression.type", "file.delete.delay.ms", "max.message.bytes", "min.insync.replicas",
+            "preallocate", "segment.jitter.ms", "index.interval.bytes", "min.cleanable.dirty.ratio",
+            "unclean.leader.election.enable", "delete.retention.ms", "retention.bytes",
+            "cleanup.policy", "flush.ms", "retention.ms", "segment.bytes", "segment.ms",
+            "flush.messages", "segment.index.bytes",
+        ];
+        let read_back = [
+            "compression.type", "file.delete.delay.ms", "max.message.bytes", "min.insync.replicas",
+            "segment.jitter.ms", "preallocate", "min.cleanable.dirty.ratio", "index.interval.bytes",
+            "unclean.leader.election.enable", "retention.bytes", "delete.retention.ms",
+            "cleanup.policy", "flush.ms", "retention.ms", "segment.bytes", "segment.ms",
+            "segment.index.bytes", "flush.messages",
+        ];
+        let hash = |name: &&str| java_hash(name);
+        assert_eq!(properties(names.to_vec(), hash), written);
+        assert_eq!(properties(immutable(written.to_vec(), hash), hash), read_back);
     }
 }
