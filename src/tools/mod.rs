@@ -17,9 +17,9 @@ mod server_start;
 mod server_stop;
 pub mod signals;
 pub mod stop;
+pub mod topics;
 pub mod zookeeper_server_start;
 pub mod zookeeper_server_stop;
-pub mod topics;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -55,6 +55,11 @@ pub static TOOLS: &[Tool] = &[
         run: server_stop::run,
     },
     Tool {
+        name: "kafka-topics",
+        class: "kafka.admin.TopicCommand",
+        run: topics::run,
+    },
+    Tool {
         name: "zookeeper-server-start",
         class: zookeeper_server_start::CLASS,
         run: zookeeper_server_start::run,
@@ -65,11 +70,6 @@ pub static TOOLS: &[Tool] = &[
         run: zookeeper_server_stop::run,
     },
 ];
-pub static TOOLS: &[Tool] = &[Tool {
-    name: "kafka-topics",
-    class: "kafka.admin.TopicCommand",
-    run: topics::run,
-}];
 
 /// `-Dname=value` arguments, as a JVM's system properties.
 static SYSTEM_PROPERTIES: OnceLock<BTreeMap<String, String>> = OnceLock::new();
