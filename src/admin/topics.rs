@@ -342,10 +342,7 @@ mod tests {
             text("1:2:1"),
             "Partition replica lists may not contain duplicate entries: 1"
         );
-        assert_eq!(
-            text("1:2,3"),
-            "Partition 1 has different replication factor: 3"
-        );
+        assert_eq!(text("1:2,3"), "Partition 1 has different replication factor: 3");
     }
 
     #[test]

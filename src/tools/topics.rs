@@ -238,9 +238,7 @@ impl Command<'_> {
                 match admin::delete_topic(self.session, &topic).await {
                     Ok(()) => {
                         println!("Topic {topic} is marked for deletion.");
-                        println!(
-                            "Note: This will have no impact if delete.topic.enable is not set to true."
-                        );
+                        println!("Note: This will have no impact if delete.topic.enable is not set to true.");
                         marked.push(topic);
                     }
                     Err(admin::Error::AlreadyMarked(_)) => {

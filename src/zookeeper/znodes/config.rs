@@ -17,7 +17,9 @@ pub fn encode(settings: &BTreeMap<String, String>) -> String {
 /// order shows, and depends on that of the old data.
 pub fn encode_over(old: Option<&[u8]>, settings: &BTreeMap<String, String>) -> String {
     let mut names: Vec<&str> = Vec::new();
-    let old = old.and_then(|data| members(data).ok().flatten()).unwrap_or_default();
+    let old = old
+        .and_then(|data| members(data).ok().flatten())
+        .unwrap_or_default();
     for (name, _) in &old {
         names.extend(settings.get_key_value(name).map(|(name, _)| name.as_str()));
     }
@@ -25,10 +27,7 @@ pub fn encode_over(old: Option<&[u8]>, settings: &BTreeMap<String, String>) -> S
     names.extend(properties(new.map(String::as_str).collect(), |n| java_hash(n)));
     let names = properties(names, |name| java_hash(name));
     let settings = names.into_iter().map(|name| (name, json::text(&settings[name])));
-    json::object([
-        ("version", "1".to_owned()),
-        ("config", json::object(settings)),
-    ])
+    json::object([("version", "1".to_owned()), ("config", json::object(settings))])
 }
 
 /// Reads an entity's settings; no data at all means none.
