@@ -57,7 +57,7 @@ impl HighWatermarks {
                 .map(|l| l.topic_partition());
             let of = |tp: &TopicPartition| current.get(tp).or_else(|| written.get(tp)).copied();
             let now: BTreeMap<_, _> = here.filter_map(|tp| Some((tp.clone(), of(tp)?))).collect();
-            if *written != now || !dir.file.path().exists() {
+            if *written != now {
                 dir.file.write(&now)?;
                 *written = now;
             }

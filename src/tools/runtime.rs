@@ -9,7 +9,11 @@ const REST: Duration = Duration::from_millis(200);
 
 /// Runs a server's main future on a runtime with a thread per processor, and at least two: an
 /// append to a slow disk on one of them leaves the other to answer.
+///
+/// Before that, the limit of open files is raised to what the system allows this process, as a JVM
+/// does: each segment takes two, each connection one.
 pub fn run(main: impl Future<Output = ExitCode>) -> ExitCode {
+    raise_open_files();
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(processors.max(2))
@@ -28,3 +32,19 @@ pub fn run(main: impl Future<Output = ExitCode>) -> ExitCode {
         }
     }
 }
+
+#[cfg(unix)]
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // What it was is what it stays if the system refuses: then connections wait in its queue sooner.
+    let _ = setrlimit(Resource::Nofile, most);
+}
+
+/// There is no such limit.
+#[cfg(not(unix))]
+fn raise_open_files() {}
