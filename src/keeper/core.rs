@@ -409,6 +409,14 @@ impl Core {
 
     /// Ends sessions whose time is over, and removes nodes that nothing keeps.
     pub(super) fn tick(&mut self, now: Moment) {
+        let late = self.sessions.next_deadline().map(|at| now.mono.since(at));
+        if let Some(late) = late.filter(|late| *late > self.config.tick) {
+            warn!(
+                "The server stood still for {}ms: its sessions get that time again",
+                late.as_millis()
+            );
+            self.sessions.postpone(late);
+        }
         while let Some(id) = self.sessions.due(now.mono) {
             let timeout_ms = self.sessions.get(id).map_or(0, |s| s.timeout_ms);
             info!("Expiring session 0x{id:x}, timeout of {timeout_ms}ms exceeded");

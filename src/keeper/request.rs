@@ -186,3 +186,51 @@ fn parts(r: &mut Reader, reads: bool) -> jute::Result<Vec<MultiOp>> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::clock::Clock;
+
+    #[test]
+    fn no_packet_whatever_makes_reading_panic_or_allocate_beyond_it() {
+        let mut state = Clock::system().wall().0 as u64 | 1;
+        println!("seed {state}");
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        for _ in 0..20_000 {
+            let len = next() as usize % 80;
+            let mut packet: Vec<u8> = (0..len)
+                .map(|_| match next() % 4 {
+                    0 => next() as u8,
+                    1 => 255,
+                    _ => (next() % 4) as u8,
+                })
+                .collect();
+            if packet.len() >= 8 {
+                let op = (next() % 110) as i32 - 1;
+                packet[4..8].copy_from_slice(&op.to_be_bytes());
+            }
+            let whole = packet.len() >= 8;
+            let parsed = Request::parse(Bytes::from(packet));
+            assert_eq!(parsed.is_ok(), whole, "a header is all that must be there");
+        }
+    }
+
+    #[test]
+    fn a_multi_of_reads_is_no_multi_of_writes() {
+        let get = MultiOp::GetData(WatchableRequest::default());
+        let mut packet = bytes::BytesMut::new();
+        RequestHeader { xid: 1, op: 14 }.write(&mut packet);
+        jute::write_multi(&[get], &mut packet);
+        let (_, request) = Request::parse(packet.clone().freeze()).unwrap();
+        assert_eq!(request, Request::Malformed(OpCode::Multi));
+        packet[7] = 22;
+        let (_, request) = Request::parse(packet.freeze()).unwrap();
+        assert!(matches!(request, Request::MultiRead(_)));
+    }
+}

@@ -130,6 +130,17 @@ impl Sessions {
         self.by_id.remove(&id)
     }
 
+    /// Gives every session `late` more: for so long the server itself stood still and heard nobody.
+    pub(super) fn postpone(&mut self, late: Duration) {
+        let ticks = (late.as_millis() as u64).div_ceil(self.tick_ms);
+        let late_ms = ticks * self.tick_ms;
+        let buckets = std::mem::take(&mut self.buckets);
+        self.buckets = buckets.into_iter().map(|(ms, ids)| (ms + late_ms, ids)).collect();
+        for session in self.by_id.values_mut() {
+            session.expires_ms += late_ms;
+        }
+    }
+
     /// When the next session may be due.
     pub(super) fn next_deadline(&self) -> Option<Mono> {
         self.buckets.keys().next().map(|ms| Mono::from_millis(*ms))
@@ -218,6 +229,17 @@ mod tests {
         assert!(s.renegotiate(id, 2000, Mono::default()));
         assert_eq!(s.due(Mono::from_millis(9500)), None);
         assert_eq!(s.due(Mono::from_millis(10_000)), Some(id));
+    }
+
+    #[test]
+    fn time_that_the_server_slept_through_is_given_back() {
+        let mut s = sessions();
+        let id = s.create(2500, ConnId(1), Mono::default());
+        s.postpone(Duration::from_millis(4100));
+        assert_eq!(s.due(Mono::from_millis(7999)), None);
+        assert_eq!(s.due(Mono::from_millis(8000)), Some(id));
+        assert!(s.touch(id, Mono::from_millis(9000)));
+        assert_eq!(s.due(Mono::from_millis(11_999)), None);
     }
 
     #[test]

@@ -93,6 +93,34 @@ fn wrong_settings_and_a_taken_port_are_told_with_their_exit_codes() {
     assert!(told.contains("is in use by another server"), "{told}");
 }
 
+/// Under a name of its own, so that no other test's servers are found.
+#[test]
+fn the_stop_program_ends_the_servers_of_its_binary() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = format!("keeper-{}{}", std::process::id(), std::env::consts::EXE_SUFFIX);
+    let binary = dir.path().join(name);
+    if std::fs::hard_link(env!("CARGO_BIN_EXE_kafka"), &binary).is_err() {
+        std::fs::copy(env!("CARGO_BIN_EXE_kafka"), &binary).unwrap();
+    }
+    let stop = || {
+        let mut command = Command::new(&binary);
+        command.arg("zookeeper-server-stop");
+        ended(command)
+    };
+    let none = (Some(1), "No zookeeper server to stop".to_owned());
+    let told = |(code, text): (Option<i32>, String)| (code, text.trim().to_owned());
+    assert_eq!(told(stop()), none);
+    let port = free_port();
+    let mut command = Command::new(&binary);
+    let data = dir.path().join("data").display().to_string();
+    command.args(["-Dzookeeper.snapCount=50", CLASS, &port.to_string(), &data]);
+    let mut program = Program::start(command);
+    program.wait_line("serving clients on port", SOON);
+    assert_eq!(told(stop()), (Some(0), String::new()));
+    program.wait(SOON);
+    assert_eq!(told(stop()), none);
+}
+
 #[test]
 fn what_was_acknowledged_outlives_twenty_kills() {
     let dir = tempfile::tempdir().unwrap();
