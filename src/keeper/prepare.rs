@@ -45,11 +45,13 @@ impl From<&Node> for View {
     }
 }
 
+/// The last write that changes a node, and what the node will be; `None` if it will be gone.
+type Last = (i64, Option<View>);
+
 /// Nodes as they will be after the writes that are on the way.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pending {
-    /// By path, with the last write that changes the node; `None` if it will be gone.
-    nodes: HashMap<Arc<str>, (i64, Option<View>)>,
+    nodes: HashMap<Arc<str>, Last>,
     /// What is to be forgotten when which write is applied.
     order: VecDeque<(i64, Arc<str>)>,
 }
@@ -92,7 +94,7 @@ pub(super) struct Preparer<'a> {
     /// The write's number.
     pub(super) zxid: i64,
     /// What this write changed, as it was before, to take it back.
-    undo: Vec<(Arc<str>, Option<(i64, Option<View>)>)>,
+    undo: Vec<(Arc<str>, Option<Last>)>,
 }
 
 impl<'a> Preparer<'a> {
