@@ -7,6 +7,7 @@ mod support;
 
 mod bad_input;
 mod configuration;
+mod console;
 mod crash;
 mod floors;
 mod keeper;

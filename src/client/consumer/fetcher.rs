@@ -22,6 +22,9 @@ use crate::protocol::fetch::{FetchPartition, FetchPartitionResult, FetchRequest,
 use crate::protocol::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use crate::zookeeper::Session;
 
+/// What 0.9 names its log lines after.
+const LOGGER: &str = "kafka.consumer.ConsumerFetcherThread";
+
 /// What all fetch tasks of one rebalance share.
 struct Common {
     settings: ConsumerSettings,
@@ -117,7 +120,7 @@ async fn find_leaders(common: Arc<Common>) {
                         fetcher.added.notify_one();
                     }
                 }
-                Err(e) => warn!("Failed to find leaders: {e}"),
+                Err(e) => warn!(target: LOGGER, "Failed to find leaders: {e}"),
             }
             let backoff = common.settings.refresh_leader_backoff;
             common.settings.clock.sleep(backoff).await;
@@ -214,7 +217,7 @@ async fn fetch(
             Err(e) => Err(e),
         };
         let Round { homeless, stuck } = round.unwrap_or_else(|e| {
-            warn!("Fetching from broker {broker} failed: {e}");
+            warn!(target: LOGGER, "Fetching from broker {broker} failed: {e}");
             Round {
                 homeless: claims,
                 ..Round::default()
@@ -311,8 +314,7 @@ async fn take_result(
             let old = fetched.remove(&claim.partition);
             let new = reset(common, connection, claim).await?;
             if let Some(new) = new {
-                info!(
-                    "Current offset {} for partition {} out of range; reset offset to {new}",
+                info!(target: LOGGER, "Current offset {} for partition {} out of range; reset offset to {new}",
                     old.unwrap_or(-1),
                     claim.partition,
                 );
@@ -325,7 +327,7 @@ async fn take_result(
             });
         }
         error => {
-            warn!("Error for partition {}: {}", claim.partition, error.name());
+            warn!(target: LOGGER, "Error for partition {}: {}", claim.partition, error.name());
             return Ok(Next::LookUpLeader);
         }
     }

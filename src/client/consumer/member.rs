@@ -21,6 +21,9 @@ use crate::util::shutdown::Stop;
 use crate::zookeeper::znodes::consumer::Registration;
 use crate::zookeeper::{Session, paths};
 
+/// What 0.9 names its log lines after.
+const LOGGER: &str = "kafka.consumer.ZookeeperConsumerConnector";
+
 /// Asks the member's task for something.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -114,7 +117,7 @@ impl Member {
                     self.judge(tried, &mut tries, &mut first);
                 }
                 path = self.watches.next() => {
-                    info!("{} has changed: consumer {} rebalances", path, self.id);
+                    info!(target: LOGGER, "{} has changed: consumer {} rebalances", path, self.id);
                     tries.next = Some(clock.now());
                 }
                 changed = state.changed() => {
@@ -123,7 +126,7 @@ impl Member {
                         break;
                     }
                     if seen.generation != generation && generation != 0 {
-                        info!("ZK expired; release old broker parition ownership; re-register consumer {}", self.id);
+                        info!(target: LOGGER, "ZK expired; release old broker partition ownership; re-register consumer {}", self.id);
                         tries.next = Some(clock.now());
                     }
                 }
@@ -132,7 +135,7 @@ impl Member {
                     if self.settings.auto_commit
                         && let Err(e) = self.commit(1 + self.settings.offsets_commit_max_retries).await
                     {
-                        warn!("Failed to commit offsets of consumer {}: {e}", self.id);
+                        warn!(target: LOGGER, "Failed to commit offsets of consumer {}: {e}", self.id);
                     }
                 }
                 Some(Command::Commit(done)) = commands.recv() => {
@@ -155,12 +158,11 @@ impl Member {
                 return;
             }
             Ok(Try::Conflict) => {
-                info!(
-                    "Rebalancing attempt of consumer {} failed: a partition has another owner",
+                info!(target: LOGGER, "Rebalancing attempt of consumer {} failed: a partition has another owner",
                     self.id
                 );
             }
-            Err(ref e) => info!("Rebalancing attempt of consumer {} failed: {e}", self.id),
+            Err(ref e) => info!(target: LOGGER, "Rebalancing attempt of consumer {} failed: {e}", self.id),
         }
         tries.failed += 1;
         if tries.failed >= self.settings.rebalance_max_retries {
@@ -174,7 +176,7 @@ impl Member {
                     return;
                 }
                 // Kafka gives up here until something changes. We go on trying.
-                None => error!("{failure}; it goes on trying"),
+                None => error!(target: LOGGER, "{failure}; it goes on trying"),
             }
             tries.failed = 0;
         }
@@ -188,16 +190,16 @@ impl Member {
         if new_session {
             self.give_up(&session, false).await?;
             let path = paths::consumer_id(&self.settings.group_id, &self.id);
-            info!("begin registering consumer {} in ZK", self.id);
+            info!(target: LOGGER, "begin registering consumer {} in ZK", self.id);
             session
                 .create_ephemeral_checked(&path, self.registration.encode().as_bytes())
                 .await?;
-            info!("end registering consumer {} in ZK", self.id);
+            info!(target: LOGGER, "end registering consumer {} in ZK", self.id);
         }
-        info!("begin rebalancing consumer {}", self.id);
+        info!(target: LOGGER, "begin rebalancing consumer {}", self.id);
         let brokers = session.children(paths::BROKER_IDS).await?;
         if brokers.is_none_or(|(ids, _)| ids.is_empty()) {
-            warn!("no brokers found when trying to rebalance.");
+            warn!(target: LOGGER, "no brokers found when trying to rebalance.");
             self.watches.children(&session, paths::BROKER_IDS).await?;
             return Ok(Try::Done);
         }
@@ -235,7 +237,7 @@ impl Member {
             .iter()
             .map(|c| format!("{} by {}", c.partition, c.thread))
             .collect();
-        info!("end rebalancing consumer {}: owns {owned:?}", self.id);
+        info!(target: LOGGER, "end rebalancing consumer {}: owns {owned:?}", self.id);
         Ok(Try::Done)
     }
 
@@ -249,8 +251,7 @@ impl Member {
             .unwrap_or(0);
         for i in 0..usize::try_from(threads).unwrap_or(0) {
             if !mine.iter().any(|m| m.thread == i) {
-                warn!(
-                    "No broker partitions consumed by consumer thread {}",
+                warn!(target: LOGGER, "No broker partitions consumed by consumer thread {}",
                     thread_id(&self.id, i)
                 );
             }
@@ -288,7 +289,7 @@ impl Member {
         for left in (0..tries.max(1)).rev() {
             let group = &self.settings.group_id;
             match registry::store_offsets(&self.session, group, &offsets, &mut self.stored).await {
-                Err(e) if left > 0 => warn!("Committing offsets failed, {left} tries left: {e}"),
+                Err(e) if left > 0 => warn!(target: LOGGER, "Committing offsets failed, {left} tries left: {e}"),
                 end => return end,
             }
         }
@@ -297,7 +298,7 @@ impl Member {
 
     /// Commits a last time and ends the session, and with it registration and ownership.
     async fn leave(&mut self) {
-        info!("[{}], ZKConsumerConnector shutting down", self.id);
+        info!(target: LOGGER, "[{}], ZKConsumerConnector shutting down", self.id);
         if let Some(fetchers) = self.fetchers.take() {
             fetchers.stop().await;
         }
@@ -310,15 +311,15 @@ impl Member {
             let patience = self.settings.zookeeper_session_timeout;
             tokio::select! {
                 committed = self.commit(tries) => if let Err(e) = committed {
-                    warn!("Failed to commit offsets of consumer {} at its end: {e}", self.id);
+                    warn!(target: LOGGER, "Failed to commit offsets of consumer {} at its end: {e}", self.id);
                 },
                 () = clock.sleep(patience) => {
-                    warn!("Offsets of consumer {} could not be committed in time at its end", self.id);
+                    warn!(target: LOGGER, "Offsets of consumer {} could not be committed in time at its end", self.id);
                 }
             }
         }
         self.session.clone().close().await;
-        info!("[{}], ZKConsumerConnector shut down completed", self.id);
+        info!(target: LOGGER, "[{}], ZKConsumerConnector shut down completed", self.id);
     }
 }
 

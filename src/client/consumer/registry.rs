@@ -199,8 +199,9 @@ pub(super) async fn stored_offset(
 ) -> Result<Option<Offset>> {
     let path = paths::consumer_offset(group, &partition.topic, partition.partition);
     match session.get(&path).await?.and_then(|n| n.data) {
+        // A genuine member that did not get to know its position may store -1.
         Some(data) => decode_offset(&data)
-            .map(Some)
+            .map(|offset| Some(offset).filter(|o| *o >= 0))
             .map_err(|source| Error::Znode { path, source }),
         None => Ok(None),
     }
