@@ -8,6 +8,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use kafka::util::clock::Clock;
+use kafka::zookeeper::{Session, SessionSettings, paths};
+
 use crate::support::program::{Program, launcher, run, text};
 use crate::support::wire::wait_leaders;
 use crate::support::{genuine, ours, reference, wait_until};
@@ -40,7 +43,6 @@ impl Whose {
 struct Cluster {
     _broker: Box<dyn Any>,
     _zookeeper: Box<dyn Any>,
-    whose: Whose,
     zookeeper: String,
     port: u16,
 }
@@ -56,7 +58,6 @@ impl Cluster {
                     port: broker.port,
                     _broker: Box::new(broker),
                     _zookeeper: Box::new(zk),
-                    whose,
                     zookeeper,
                 }
             }
@@ -68,7 +69,6 @@ impl Cluster {
                     port: broker.port,
                     _broker: Box::new(broker),
                     _zookeeper: Box::new(zk),
-                    whose,
                     zookeeper,
                 }
             }
@@ -79,12 +79,16 @@ impl Cluster {
         format!("127.0.0.1:{}", self.port)
     }
 
-    fn create(&self, topic: &str, partitions: usize) {
-        let mut command = self.whose.command("kafka-topics");
-        command.args(["--zookeeper", &self.zookeeper, "--create", "--topic", topic]);
-        command.args(["--replication-factor", "1", "--partitions", &partitions.to_string()]);
-        let out = run(command, b"", LIMIT);
-        assert!(out.status.success(), "{}{}", text(&out.stdout), text(&out.stderr));
+    /// Writes a topic as kafka-topics would, and waits until it has leaders.
+    fn create(&self, topic: &str, partitions: i32) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let session = session(&self.zookeeper).await;
+            kafka::admin::create_topic(&session, topic, partitions, 1, &Default::default())
+                .await
+                .unwrap();
+            session.close().await;
+        });
         wait_leaders(self.port, topic, LIMIT);
     }
 
@@ -124,6 +128,15 @@ impl Cluster {
             .map(|l| l.rsplit(':').next().unwrap().parse().unwrap())
             .collect()
     }
+}
+
+async fn session(zookeeper: &str) -> Session {
+    let patience = Duration::from_secs(10);
+    let settings = SessionSettings {
+        session_timeout: patience,
+        connection_timeout: patience,
+    };
+    Session::connect(zookeeper, settings, Clock::system()).await.unwrap()
 }
 
 fn lines(count: usize, name: &str) -> String {
@@ -309,18 +322,9 @@ fn old_consumers_of_both_kinds_share_a_group() {
     let cluster = Cluster::start(dir.path(), Genuine);
     cluster.create("t", 4);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let nodes = runtime
-        .block_on(kafka::zookeeper::Session::connect(
-            &cluster.zookeeper,
-            kafka::zookeeper::SessionSettings {
-                session_timeout: Duration::from_secs(10),
-                connection_timeout: Duration::from_secs(10),
-            },
-            kafka::util::clock::Clock::system(),
-        ))
-        .unwrap();
+    let nodes = runtime.block_on(session(&cluster.zookeeper));
     let owner = |partition: i32| {
-        let path = kafka::zookeeper::paths::consumer_owner("shared", "t", partition);
+        let path = paths::consumer_owner("shared", "t", partition);
         let node = runtime.block_on(nodes.get(&path)).unwrap();
         text(&node.and_then(|n| n.data).unwrap_or_default())
     };
@@ -336,7 +340,7 @@ fn old_consumers_of_both_kinds_share_a_group() {
     owners_are([java, java, rust, rust]);
 
     let stored = |partition: i32| -> Option<i64> {
-        let path = kafka::zookeeper::paths::consumer_offset("shared", "t", partition);
+        let path = paths::consumer_offset("shared", "t", partition);
         let node = runtime.block_on(nodes.get(&path)).unwrap();
         text(&node?.data?).parse().ok()
     };
@@ -466,12 +470,11 @@ fn a_consumer_whose_session_expired_registers_again_and_loses_nothing() {
     let one = ["--request-required-acks", "1"];
     assert!(cluster.produce(Ours, "t", &one, &lines(10, "before")).status.success());
     wait_until("the first come", LIMIT, || consumer.stdout().len() == 10);
-    let watcher = ["--zookeeper", &cluster.zookeeper];
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let nodes = runtime.block_on(session(&cluster.zookeeper));
     let registered = || {
-        let mut shell = launcher("zookeeper-shell");
-        shell.arg(watcher[1]);
-        let out = run(shell, b"ls /consumers/g/ids\n", LIMIT);
-        text(&out.stdout).contains("[g_")
+        let ids = runtime.block_on(nodes.children(&paths::consumer_ids("g"))).unwrap();
+        ids.is_some_and(|(ids, _)| !ids.is_empty())
     };
     consumer.signal("STOP");
     wait_until("the session has expired", LIMIT, || !registered());

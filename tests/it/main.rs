@@ -11,6 +11,7 @@ mod console;
 mod crash;
 mod floors;
 mod keeper;
+mod foreign;
 mod launchers;
 mod replication;
 mod scenarios;
