@@ -129,6 +129,8 @@ struct Job {
 
 /// Why the program does not start.
 enum Refused {
+    /// The command line cannot be taken apart; Kafka catches only these.
+    Words(options::Error),
     Options(options::Error),
     /// Told as it is.
     Other(String),
@@ -145,7 +147,7 @@ fn uncaught(exception: &str, text: impl std::fmt::Display) -> Refused {
 }
 
 fn prepare(parser: &OptionParser, args: &[String]) -> Result<Job, Refused> {
-    let options: OptionSet = parser.parse(args)?;
+    let options: OptionSet = parser.parse(args).map_err(Refused::Words)?;
     if options.has("new-consumer") {
         return Err(Refused::Other(
             "--new-consumer is not available yet; the old consumer needs --zookeeper instead of --bootstrap-server"
@@ -222,7 +224,8 @@ fn run(args: &[String]) -> ExitCode {
     }
     match prepare(&parser, args) {
         Ok(job) => runtime::run(consume(job)),
-        Err(Refused::Options(e)) => e.report_plainly(),
+        Err(Refused::Words(e)) => e.report_plainly(),
+        Err(Refused::Options(e)) => e.report(),
         Err(Refused::Other(text)) => {
             eprintln!("{text}");
             ExitCode::FAILURE
@@ -390,7 +393,7 @@ mod tests {
 
     fn refused(text: &str) -> String {
         match prepare(&parser(), &args(text)) {
-            Err(Refused::Options(e)) => e.to_string(),
+            Err(Refused::Words(e) | Refused::Options(e)) => e.to_string(),
             Err(Refused::Other(text)) => text,
             Ok(_) => panic!("{text} was accepted"),
         }

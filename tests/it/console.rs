@@ -148,6 +148,7 @@ fn lines(count: usize, name: &str) -> String {
 fn shown(out: &Output, cluster: &Cluster) -> String {
     let kept = |line: &&str| {
         !line.starts_with("\tat ")
+            && !line.starts_with("\t... ")
             && !line.starts_with("Caused by:")
             && !line.contains("ClientCnxn")
             && !line.starts_with("kafka.consumer.")

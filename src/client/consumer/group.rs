@@ -86,6 +86,24 @@ impl View {
         .unwrap_or_default()
     }
 
+    /// The threads of `me` that get nothing of a topic, and that topic.
+    pub(super) fn idle_threads(&self, me: &str, mine: &[Mine], exclude_internal: bool) -> Vec<(String, String)> {
+        let Some(registration) = self.members.get(me) else {
+            return Vec::new();
+        };
+        let wanted = threads_by_topic(registration, &self.topics, exclude_internal);
+        let busy = |topic: &str, thread: usize| {
+            let same = |m: &&Mine| m.thread == thread && *m.partition.topic == *topic;
+            mine.iter().any(|m| same(&m))
+        };
+        wanted
+            .into_iter()
+            .flat_map(|(topic, count)| (0..count).map(move |i| (topic.clone(), i)))
+            .filter(|(topic, i)| !busy(topic, *i))
+            .map(|(topic, i)| (thread_id(me, i), topic))
+            .collect()
+    }
+
     fn group(&self, exclude_internal: bool) -> Group {
         let mut group = Group::default();
         for (consumer, registration) in &self.members {
@@ -193,6 +211,14 @@ mod tests {
         assert_eq!(v.topics_of("m", false).len(), 2);
         assert_eq!(v.wanted_topics(true).into_iter().collect::<Vec<_>>(), ["a"]);
         assert!(v.topics_of("nobody", true).is_empty());
+    }
+
+    #[test]
+    fn threads_beyond_a_topics_partitions_are_idle() {
+        let v = view(&[("m", member(Pattern::Static, &[("t", 3)]))], &[("t", 2)]);
+        let mine = v.partitions_of("m", Strategy::Range, true).unwrap();
+        assert_eq!(v.idle_threads("m", &mine, true), [("m-2".to_owned(), "t".to_owned())]);
+        assert!(v.idle_threads("n", &[], true).is_empty());
     }
 
     #[test]

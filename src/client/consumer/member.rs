@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::claim::Claim;
 use super::fetcher::Fetchers;
-use super::group::{Mine, thread_id};
+use super::group::Mine;
 use super::registry::{self, Watches};
 use super::stream::Chunk;
 use super::{ConsumerSettings, Error, Result};
@@ -208,7 +208,9 @@ impl Member {
         let view = registry::read_view(&session, &mut self.watches, &group, &self.id, internal).await?;
         let mine = view.partitions_of(&self.id, self.settings.strategy, internal)?;
         self.give_up(&session, true).await?;
-        self.warn_of_idle_threads(&mine);
+        for (thread, topic) in view.idle_threads(&self.id, &mine, internal) {
+            warn!(target: LOGGER, "No broker partitions consumed by consumer thread {thread} for topic {topic}");
+        }
         let mut claims: Vec<Arc<Claim>> = Vec::new();
         for m in mine {
             let offset = registry::stored_offset(&session, &group, &m.partition).await?;
@@ -239,23 +241,6 @@ impl Member {
             .collect();
         info!(target: LOGGER, "end rebalancing consumer {}: owns {owned:?}", self.id);
         Ok(Try::Done)
-    }
-
-    fn warn_of_idle_threads(&self, mine: &[Mine]) {
-        let threads = self
-            .registration
-            .subscription
-            .iter()
-            .map(|(_, n)| *n)
-            .max()
-            .unwrap_or(0);
-        for i in 0..usize::try_from(threads).unwrap_or(0) {
-            if !mine.iter().any(|m| m.thread == i) {
-                warn!(target: LOGGER, "No broker partitions consumed by consumer thread {}",
-                    thread_id(&self.id, i)
-                );
-            }
-        }
     }
 
     /// Stops fetching, drops what was fetched and not consumed, stores offsets and removes the owner
