@@ -136,7 +136,9 @@ async fn session(zookeeper: &str) -> Session {
         session_timeout: patience,
         connection_timeout: patience,
     };
-    Session::connect(zookeeper, settings, Clock::system()).await.unwrap()
+    Session::connect(zookeeper, settings, Clock::system())
+        .await
+        .unwrap()
 }
 
 fn lines(count: usize, name: &str) -> String {
@@ -188,7 +190,13 @@ fn our_console_programs_print_what_the_genuine_ones_print() {
         (&with_keys[..], keyed),
         (&with_keys[..], broken),
         (
-            &["--property", "parse.key=true", "--property", "ignore.error=true", "--sync"],
+            &[
+                "--property",
+                "parse.key=true",
+                "--property",
+                "ignore.error=true",
+                "--sync",
+            ],
             broken,
         ),
         (&["--compression-codec", "foo"], "x\n"),
@@ -207,12 +215,48 @@ fn our_console_programs_print_what_the_genuine_ones_print() {
     // 2 x (3 + 1 + 3)
     assert_eq!(cluster.offsets("t"), [14]);
     for more in [
-        &["--topic", "t", "--from-beginning", "--max-messages", "6", "--property", "print.key=true"][..],
-        &["--whitelist", "t,u", "--from-beginning", "--max-messages", "5", "--property", "print.key=true",
-          "--property", "key.separator==", "--property", "line.separator=;"],
-        &["--topic", "t", "--from-beginning", "--max-messages", "3", "--formatter",
-          "kafka.tools.ChecksumMessageFormatter", "--property", "topic=t"],
-        &["--topic", "t", "--from-beginning", "--max-messages", "3", "--formatter", "kafka.tools.NoOpMessageFormatter"],
+        &[
+            "--topic",
+            "t",
+            "--from-beginning",
+            "--max-messages",
+            "6",
+            "--property",
+            "print.key=true",
+        ][..],
+        &[
+            "--whitelist",
+            "t,u",
+            "--from-beginning",
+            "--max-messages",
+            "5",
+            "--property",
+            "print.key=true",
+            "--property",
+            "key.separator==",
+            "--property",
+            "line.separator=;",
+        ],
+        &[
+            "--topic",
+            "t",
+            "--from-beginning",
+            "--max-messages",
+            "3",
+            "--formatter",
+            "kafka.tools.ChecksumMessageFormatter",
+            "--property",
+            "topic=t",
+        ],
+        &[
+            "--topic",
+            "t",
+            "--from-beginning",
+            "--max-messages",
+            "3",
+            "--formatter",
+            "kafka.tools.NoOpMessageFormatter",
+        ],
         &["--topic", "none", "--from-beginning", "--max-messages", "0"],
         &["--topic", "t", "--blacklist", "u"],
         &["--whitelist", "[a"],
@@ -254,7 +298,13 @@ fn cross(whose: Whose) {
             all += &input;
         }
         let old = lines(300, "old");
-        let more = ["--old-producer", "--compression-codec", codec, "--request-required-acks", "1"];
+        let more = [
+            "--old-producer",
+            "--compression-codec",
+            codec,
+            "--request-required-acks",
+            "1",
+        ];
         assert!(cluster.produce(Ours, codec, &more, &old).status.success());
         all += &old;
         for consumer in [Ours, Genuine] {
@@ -356,12 +406,21 @@ fn old_consumers_of_both_kinds_share_a_group() {
             expected.insert(format!("{name} {key}"));
         }
         let input: String = (0..40).map(|k| format!("{k}:{name} {k}\n")).collect();
-        let keyed = ["--property", "parse.key=true", "--property", "key.separator=:", "--request-required-acks", "1"];
+        let keyed = [
+            "--property",
+            "parse.key=true",
+            "--property",
+            "key.separator=:",
+            "--request-required-acks",
+            "1",
+        ];
         assert!(cluster.produce(Ours, "t", &keyed, &input).status.success());
     };
     let got = |programs: &[&Program]| -> Vec<String> { programs.iter().flat_map(|p| p.stdout()).collect() };
     send("both");
-    wait_until("both got their share", LIMIT, || got(&[&genuine, &mine]).len() >= 40);
+    wait_until("both got their share", LIMIT, || {
+        got(&[&genuine, &mine]).len() >= 40
+    });
     assert!(!genuine.stdout().is_empty() && !mine.stdout().is_empty());
 
     // Ours leaves: what it consumed is committed, the genuine one goes on behind it.
@@ -369,7 +428,11 @@ fn old_consumers_of_both_kinds_share_a_group() {
     assert_eq!(mine.wait(LIMIT).code(), Some(130));
     owners_are([java; 4]);
     let left = mine.stdout();
-    assert!(mine.stderr().iter().any(|l| *l == format!("Processed a total of {} messages", left.len())));
+    assert!(
+        mine.stderr()
+            .iter()
+            .any(|l| *l == format!("Processed a total of {} messages", left.len()))
+    );
     send("genuine alone");
     wait_until("the genuine one gets all", LIMIT, || {
         got(&[&genuine, &mine]).len() >= 80
@@ -413,7 +476,10 @@ fn lines_go_out_while_the_input_stays_open_and_come_in_while_they_go() {
     consumer.signal("TERM");
     assert_eq!(consumer.wait(LIMIT).code(), Some(143));
     wait_until("the count is told", LIMIT, || {
-        consumer.stderr().iter().any(|l| l == "Processed a total of 4 messages")
+        consumer
+            .stderr()
+            .iter()
+            .any(|l| l == "Processed a total of 4 messages")
     });
 }
 
@@ -444,7 +510,12 @@ fn who_closes_the_output_ends_the_consumer_with_code_1() {
     let cluster = Cluster::start(dir.path(), Ours);
     cluster.create("t", 1);
     let one = ["--request-required-acks", "1"];
-    assert!(cluster.produce(Ours, "t", &one, &lines(20_000, "line")).status.success());
+    assert!(
+        cluster
+            .produce(Ours, "t", &one, &lines(20_000, "line"))
+            .status
+            .success()
+    );
     let consumer = format!(
         "{} --zookeeper {} --topic t --from-beginning | head -1; echo ${{PIPESTATUS[0]}}",
         crate::support::install::launcher("kafka-console-consumer").display(),
@@ -469,21 +540,38 @@ fn a_consumer_whose_session_expired_registers_again_and_loses_nothing() {
     let arguments = ["--topic", "t", "--from-beginning", "--consumer.config", &config];
     let consumer = Program::start(cluster.consumer(Ours, &arguments));
     let one = ["--request-required-acks", "1"];
-    assert!(cluster.produce(Ours, "t", &one, &lines(10, "before")).status.success());
+    assert!(
+        cluster
+            .produce(Ours, "t", &one, &lines(10, "before"))
+            .status
+            .success()
+    );
     wait_until("the first come", LIMIT, || consumer.stdout().len() == 10);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let nodes = runtime.block_on(session(&cluster.zookeeper));
     let registered = || {
-        let ids = runtime.block_on(nodes.children(&paths::consumer_ids("g"))).unwrap();
+        let ids = runtime
+            .block_on(nodes.children(&paths::consumer_ids("g")))
+            .unwrap();
         ids.is_some_and(|(ids, _)| !ids.is_empty())
     };
     consumer.signal("STOP");
     wait_until("the session has expired", LIMIT, || !registered());
-    assert!(cluster.produce(Ours, "t", &one, &lines(10, "meanwhile")).status.success());
+    assert!(
+        cluster
+            .produce(Ours, "t", &one, &lines(10, "meanwhile"))
+            .status
+            .success()
+    );
     consumer.signal("CONT");
     wait_until("it registers again", LIMIT, registered);
     wait_until("the others come", LIMIT, || {
-        consumer.stdout().iter().filter(|l| l.starts_with("meanwhile")).count() == 10
+        consumer
+            .stdout()
+            .iter()
+            .filter(|l| l.starts_with("meanwhile"))
+            .count()
+            == 10
     });
     assert_eq!(consumer.stdout().len(), 20, "{}", consumer.printed());
 }

@@ -66,7 +66,14 @@ impl Cluster {
         let lines: String = (0..count).map(|i| format!("ours {i}\n")).collect();
         let mut command = launcher("kafka-console-producer");
         let broker = format!("127.0.0.1:{}", self.broker.port);
-        command.args(["--broker-list", &broker, "--topic", codec, "--compression-codec", codec]);
+        command.args([
+            "--broker-list",
+            &broker,
+            "--topic",
+            codec,
+            "--compression-codec",
+            codec,
+        ]);
         command.args(["--request-required-acks", "1"]);
         assert!(run(command, lines.as_bytes(), LIMIT).status.success());
         lines
@@ -113,7 +120,12 @@ fn kcat_produces_and_fetches_in_every_codec() {
     let call = |arguments: &[&str], input: &str| {
         let mut command = Command::new(kcat);
         command.args(["-b", &format!("127.0.0.1:{}", cluster.broker.port)]);
-        command.args(["-X", "api.version.request=false", "-X", "broker.version.fallback=0.9.0.1"]);
+        command.args([
+            "-X",
+            "api.version.request=false",
+            "-X",
+            "broker.version.fallback=0.9.0.1",
+        ]);
         command.args(arguments);
         let out = run(command, input.as_bytes(), LIMIT);
         assert!(out.status.success(), "{arguments:?}: {}", text(&out.stderr));
@@ -122,9 +134,15 @@ fn kcat_produces_and_fetches_in_every_codec() {
     for codec in CODECS {
         let mut all = cluster.ours(codec, 200);
         let lines: String = (0..200).map(|i| format!("kcat {i}\n")).collect();
-        call(&["-P", "-t", codec, "-p", "0", "-z", codec, "-X", "acks=all"], &lines);
+        call(
+            &["-P", "-t", codec, "-p", "0", "-z", codec, "-X", "acks=all"],
+            &lines,
+        );
         all += &lines;
-        assert_eq!(call(&["-C", "-q", "-t", codec, "-p", "0", "-o", "beginning", "-e"], ""), all);
+        assert_eq!(
+            call(&["-C", "-q", "-t", codec, "-p", "0", "-o", "beginning", "-e"], ""),
+            all
+        );
         assert_eq!(cluster.our_consumer(codec, 400), all, "{codec}");
     }
     let listed = call(&["-L", "-t", "gzip"], "");

@@ -87,7 +87,12 @@ impl View {
     }
 
     /// The threads of `me` that get nothing of a topic, and that topic.
-    pub(super) fn idle_threads(&self, me: &str, mine: &[Mine], exclude_internal: bool) -> Vec<(String, String)> {
+    pub(super) fn idle_threads(
+        &self,
+        me: &str,
+        mine: &[Mine],
+        exclude_internal: bool,
+    ) -> Vec<(String, String)> {
         let Some(registration) = self.members.get(me) else {
             return Vec::new();
         };
@@ -217,7 +222,10 @@ mod tests {
     fn threads_beyond_a_topics_partitions_are_idle() {
         let v = view(&[("m", member(Pattern::Static, &[("t", 3)]))], &[("t", 2)]);
         let mine = v.partitions_of("m", Strategy::Range, true).unwrap();
-        assert_eq!(v.idle_threads("m", &mine, true), [("m-2".to_owned(), "t".to_owned())]);
+        assert_eq!(
+            v.idle_threads("m", &mine, true),
+            [("m-2".to_owned(), "t".to_owned())]
+        );
         assert!(v.idle_threads("n", &[], true).is_empty());
     }
 

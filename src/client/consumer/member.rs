@@ -274,7 +274,9 @@ impl Member {
         for left in (0..tries.max(1)).rev() {
             let group = &self.settings.group_id;
             match registry::store_offsets(&self.session, group, &offsets, &mut self.stored).await {
-                Err(e) if left > 0 => warn!(target: LOGGER, "Committing offsets failed, {left} tries left: {e}"),
+                Err(e) if left > 0 => {
+                    warn!(target: LOGGER, "Committing offsets failed, {left} tries left: {e}")
+                }
                 end => return end,
             }
         }
