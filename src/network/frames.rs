@@ -209,8 +209,7 @@ mod tests {
     #[test]
     fn a_claim_alone_takes_little_memory_and_a_finished_large_frame_gives_it_back() {
         let mut frames = Frames::new(100 << 20);
-        let size = 100 << 20;
-        feed(&mut frames, &(size as i32).to_be_bytes());
+        feed(&mut frames, &(100i32 << 20).to_be_bytes());
         let wanted = frames.wanted();
         assert_eq!(wanted, STEP);
         feed(&mut frames, &vec![0; 1 << 20]);

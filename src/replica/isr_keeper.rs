@@ -98,7 +98,11 @@ impl ReplicaManager {
                     let now = self.clock.now();
                     next_tell = now + TELL_INTERVAL;
                     if untold.is_due(now) {
-                        match self.store.notify(&untold.partitions).await {
+                        let told = tokio::select! {
+                            told = self.store.notify(&untold.partitions) => told,
+                            () = stop.wait() => break,
+                        };
+                        match told {
                             Ok(()) => {
                                 untold.partitions.clear();
                                 untold.told = now;

@@ -41,72 +41,85 @@ impl Store {
         partition: &TopicPartition,
         state: &LeaderAndIsr,
     ) -> zookeeper::Result<Outcome> {
-        let session = match self {
-            Store::ZooKeeper(session) => session,
+        match self {
+            Store::ZooKeeper(session) => write(session, partition, state).await,
             #[cfg(test)]
-            Store::Memory(states) => return states.write(partition, state),
-        };
-        let path = paths::partition_state(&partition.topic, partition.partition);
-        let data = znodes::leader_and_isr::encode(state);
-        match session.set(&path, data.as_bytes(), state.zk_version).await {
-            Ok(stat) => return Ok(Outcome::Written(stat.version)),
-            Err(zookeeper::Error::BadVersion) => {}
-            Err(zookeeper::Error::NoNode) => return Ok(Outcome::Gone),
-            Err(e) => return Err(e),
-        }
-        let Some(node) = session.get(&path).await? else {
-            return Ok(Outcome::Gone);
-        };
-        match znodes::leader_and_isr::decode(&node.data.unwrap_or_default(), node.stat.version) {
-            Ok(there) if same_but_version(&there, state) => Ok(Outcome::Written(there.zk_version)),
-            Ok(there) => Ok(Outcome::Overtaken(there)),
-            Err(e) => {
-                warn!("The state of partition {partition} in ZooKeeper is unreadable: {e}");
-                Ok(Outcome::Gone)
-            }
+            Store::Memory(states) => states.write(partition, state),
         }
     }
 
     /// Settings of a topic: `defaults` and its own on top.
     pub(super) async fn topic_config(&self, topic: &str, defaults: &LogConfig) -> Result<LogConfig> {
-        let session = match self {
-            Store::ZooKeeper(session) => session,
+        match self {
+            Store::ZooKeeper(session) => topic_config(session, topic, defaults).await,
             #[cfg(test)]
-            Store::Memory(states) => return Ok(states.topic_config(defaults)),
-        };
-        let failed = |reason: String| Error::TopicConfig {
-            topic: topic.to_owned(),
-            reason,
-        };
-        let node = session
-            .get(&paths::topic_config(topic))
-            .await
-            .map_err(|e| failed(e.to_string()))?;
-        let data = node.and_then(|n| n.data);
-        let own = znodes::config::decode(data.as_deref()).map_err(|e| failed(e.to_string()))?;
-        defaults.with_overrides(&own).map_err(|e| failed(e.to_string()))
+            Store::Memory(states) => Ok(states.topic_config(defaults)),
+        }
     }
 
     /// Tells the controller that these partitions' in-sync sets changed.
     pub(super) async fn notify(&self, changed: &[TopicPartition]) -> zookeeper::Result<()> {
-        let session = match self {
-            Store::ZooKeeper(session) => session,
+        match self {
+            Store::ZooKeeper(session) => notify(session, changed).await,
             #[cfg(test)]
-            Store::Memory(states) => return states.notify(changed),
-        };
-        let data = znodes::isr_change::encode(changed);
-        let path = paths::isr_change_sequence();
-        let mode = CreateMode::PersistentSequential;
-        match session.create(&path, Some(data.as_bytes()), mode).await {
-            Ok(_) => Ok(()),
-            Err(e) => Err(e),
+            Store::Memory(states) => states.notify(changed),
         }
     }
 }
 
-pub(super) fn same_but_version(a: &LeaderAndIsr, b: &LeaderAndIsr) -> bool {
+fn same_but_version(a: &LeaderAndIsr, b: &LeaderAndIsr) -> bool {
     a.leader == b.leader
         && a.leader_epoch == b.leader_epoch
         && a.isr == b.isr
         && a.controller_epoch == b.controller_epoch
+}
+
+async fn write(
+    session: &Session,
+    partition: &TopicPartition,
+    state: &LeaderAndIsr,
+) -> zookeeper::Result<Outcome> {
+    let path = paths::partition_state(&partition.topic, partition.partition);
+    let data = znodes::leader_and_isr::encode(state);
+    match session.set(&path, data.as_bytes(), state.zk_version).await {
+        Ok(stat) => return Ok(Outcome::Written(stat.version)),
+        Err(zookeeper::Error::BadVersion) => {}
+        Err(zookeeper::Error::NoNode) => return Ok(Outcome::Gone),
+        Err(e) => return Err(e),
+    }
+    let Some(node) = session.get(&path).await? else {
+        return Ok(Outcome::Gone);
+    };
+    match znodes::leader_and_isr::decode(&node.data.unwrap_or_default(), node.stat.version) {
+        Ok(there) if same_but_version(&there, state) => Ok(Outcome::Written(there.zk_version)),
+        Ok(there) => Ok(Outcome::Overtaken(there)),
+        Err(e) => {
+            warn!("The state of partition {partition} in ZooKeeper is unreadable: {e}");
+            Ok(Outcome::Gone)
+        }
+    }
+}
+
+async fn topic_config(session: &Session, topic: &str, defaults: &LogConfig) -> Result<LogConfig> {
+    let failed = |reason: String| Error::TopicConfig {
+        topic: topic.to_owned(),
+        reason,
+    };
+    let node = session
+        .get(&paths::topic_config(topic))
+        .await
+        .map_err(|e| failed(e.to_string()))?;
+    let data = node.and_then(|n| n.data);
+    let own = znodes::config::decode(data.as_deref()).map_err(|e| failed(e.to_string()))?;
+    defaults.with_overrides(&own).map_err(|e| failed(e.to_string()))
+}
+
+async fn notify(session: &Session, changed: &[TopicPartition]) -> zookeeper::Result<()> {
+    let data = znodes::isr_change::encode(changed);
+    let path = paths::isr_change_sequence();
+    let mode = CreateMode::PersistentSequential;
+    match session.create(&path, Some(data.as_bytes()), mode).await {
+        Ok(_) => Ok(()),
+        Err(e) => Err(e),
+    }
 }

@@ -117,6 +117,12 @@ impl From<&PartitionStateInfo> for PartitionDecision {
     }
 }
 
+/// By topic and number.
+type Partitions = HashMap<Arc<str>, BTreeMap<i32, Arc<Partition>>>;
+
+/// What became of a controller's word, for each partition.
+pub type Outcomes = Vec<(TopicPartition, Result<()>)>;
+
 /// See the module.
 #[derive(Debug)]
 pub struct ReplicaManager {
@@ -129,7 +135,7 @@ pub struct ReplicaManager {
     pub(super) proposals: Proposals,
     /// Rings when something may follow another leader than before.
     pub(super) roles_changed: Notify,
-    partitions: RwLock<HashMap<Arc<str>, BTreeMap<i32, Arc<Partition>>>>,
+    partitions: RwLock<Partitions>,
     high_watermarks: HighWatermarks,
     /// Held while roles change: one controller's word at a time.
     controller: Mutex<ControllerEpoch>,
@@ -320,7 +326,7 @@ impl ReplicaManager {
         self: &Arc<Self>,
         epoch: ControllerEpoch,
         decisions: Vec<PartitionDecision>,
-    ) -> Result<Vec<(TopicPartition, Result<()>)>> {
+    ) -> Result<Outcomes> {
         let configs = self.configs_of_new(&decisions).await;
         let me = self.clone();
         blocking::on_thread(move || me.change_roles(epoch, decisions, &configs)).await
@@ -346,7 +352,7 @@ impl ReplicaManager {
         epoch: ControllerEpoch,
         decisions: Vec<PartitionDecision>,
         configs: &HashMap<Arc<str>, Result<LogConfig>>,
-    ) -> Result<Vec<(TopicPartition, Result<()>)>> {
+    ) -> Result<Outcomes> {
         let mut latest = self.controller.lock().expect("a change of roles panicked");
         admit(&mut latest, epoch)?;
         let mut outcomes = Vec::with_capacity(decisions.len());
@@ -456,7 +462,7 @@ impl ReplicaManager {
         epoch: ControllerEpoch,
         delete: bool,
         partitions: Vec<TopicPartition>,
-    ) -> Result<Vec<(TopicPartition, Result<()>)>> {
+    ) -> Result<Outcomes> {
         let me = self.clone();
         blocking::on_thread(move || me.stop_all(epoch, delete, partitions)).await
     }
@@ -466,7 +472,7 @@ impl ReplicaManager {
         epoch: ControllerEpoch,
         delete: bool,
         partitions: Vec<TopicPartition>,
-    ) -> Result<Vec<(TopicPartition, Result<()>)>> {
+    ) -> Result<Outcomes> {
         let mut latest = self.controller.lock().expect("a change of roles panicked");
         admit(&mut latest, epoch)?;
         let stopped = partitions.into_iter().map(|id| {

@@ -26,7 +26,7 @@ mod read;
 
 pub use error::{AfterAppend, Error, Result};
 pub use fetcher::FetcherSettings;
-pub use manager::{Fatal, PartitionDecision, ReplicaManager, ReplicaSettings};
+pub use manager::{Fatal, Outcomes, PartitionDecision, ReplicaManager, ReplicaSettings};
 pub use partition::{Read, Reader};
 pub use read::{Fetch, Wish};
 

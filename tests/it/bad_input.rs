@@ -262,7 +262,8 @@ fn message_sets_that_break_the_rules_get_kafkas_codes_and_the_log_stays_whole() 
 
     // Null and empty keys and values are legal, and come back as they were.
     let mut builder = kafka::message::SetBuilder::new(Codec::None, 1000);
-    let odd: [(Option<&[u8]>, Option<&[u8]>); 4] = [
+    type Pair = (Option<&'static [u8]>, Option<&'static [u8]>);
+    let odd: [Pair; 4] = [
         (None, None),
         (Some(b""), None),
         (None, Some(b"")),
