@@ -47,7 +47,7 @@ impl Pipeline {
     /// Runs until stopped.
     ///
     /// # Errors
-    /// When the log or a snapshot cannot be written: what was not acknowledged by then never is.
+    /// When the log cannot be written: what was not acknowledged by then never is.
     pub(super) async fn run(self) -> Result<()> {
         let Pipeline {
             mut core,
@@ -87,7 +87,10 @@ impl Pipeline {
                 }
                 result = finished(&mut snapshot) => {
                     snapshot = None;
-                    result?;
+                    if let Err(e) = result {
+                        // Recovery then takes longer, for it begins at an older snapshot.
+                        error!("The snapshot could not be stored, going on with the log alone: {e}");
+                    }
                     core.snapshot_done();
                 }
                 () = clock.sleep_until(core.next_deadline()) => core.tick(moment(&clock)),
@@ -112,8 +115,10 @@ impl Pipeline {
         if let Some(running) = flush {
             running.await.2?;
         }
-        if let Some(running) = snapshot {
-            running.await?;
+        if let Some(running) = snapshot
+            && let Err(e) = running.await
+        {
+            error!("The last snapshot could not be stored: {e}");
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug)]
 pub struct Keeper {
     address: SocketAddr,
-    shutdown: Shutdown,
+    shutdown: Arc<Shutdown>,
     tasks: Vec<JoinHandle<()>>,
     failure: watch::Receiver<Option<Arc<Error>>>,
     _locks: Vec<FileLock>,
@@ -73,7 +73,7 @@ impl Keeper {
             source,
         })?;
 
-        let shutdown = Shutdown::new();
+        let shutdown = Arc::new(Shutdown::new());
         let (inbox, inputs) = mpsc::channel(INBOX);
         let outstanding = Arc::new(AtomicUsize::new(0));
         let shared = Shared {
@@ -105,10 +105,15 @@ impl Keeper {
             stop: shutdown.stop(),
         };
         let (failed, failure) = watch::channel(None);
+        let on_failure = Arc::downgrade(&shutdown);
         let mut tasks = vec![
             tokio::spawn(async move {
                 if let Err(e) = pipeline.run().await {
                     failed.send_replace(Some(Arc::new(e)));
+                    // Nobody is left to answer: clients are to look for another server.
+                    if let Some(shutdown) = on_failure.upgrade() {
+                        shutdown.ask();
+                    }
                 }
             }),
             tokio::spawn(accept(listener, config.max_client_cnxns, shared)),

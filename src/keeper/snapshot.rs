@@ -89,10 +89,14 @@ fn write_acls(tree: &Tree, out: &mut BytesMut) -> HashMap<*const Vec<Acl>, i64> 
     keys
 }
 
+/// Where a snapshot is written before it has its name. One at a time: the next one takes the place of
+/// one that was not finished.
+const UNFINISHED: &str = "unfinished.snapshot";
+
 /// Makes the snapshot of transaction `zxid` durable.
 pub(super) fn write(dir: &Path, zxid: i64, bytes: &[u8]) -> fs::Result<PathBuf> {
     let path = Kind::Snapshot.path(dir, zxid);
-    let unfinished = dir.join(format!("unfinished.snapshot.{zxid:x}"));
+    let unfinished = dir.join(UNFINISHED);
     {
         let mut file = File::create(&unfinished).during("create", &unfinished)?;
         file.write_all(bytes).during("write", &unfinished)?;

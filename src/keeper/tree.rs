@@ -57,7 +57,11 @@ impl Node {
             // Makings and removals: each child that was made and is no more was removed once.
             cversion: self.creates.wrapping_mul(2).wrapping_sub(children),
             aversion: self.aversion,
-            ephemeral_owner: self.owner,
+            // The marks of containers and of times to live are not shown.
+            ephemeral_owner: match self.life() {
+                Life::Ephemeral => self.owner,
+                Life::Persistent | Life::Container | Life::Ttl(_) => 0,
+            },
             data_length: self.data.as_ref().map_or(0, |d| d.len() as i32),
             num_children: children,
             pzxid: self.pzxid,

@@ -7,7 +7,7 @@ use kafka::jute::{
 };
 
 use super::server::{Genuine, Ours};
-use super::tree::{assert_same, dump};
+use super::tree::{assert_same, below, dump};
 use super::wire::{Wire, body};
 use crate::support::reference;
 
@@ -134,4 +134,48 @@ fn logs_pass_from_hand_to_hand() {
 fn snapshots_pass_from_hand_to_hand() {
     need!(reference());
     hand_over(true);
+}
+
+#[test]
+fn newer_servers_take_our_files_and_we_take_theirs() {
+    need!(reference());
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let ours = Ours::start(&data);
+    let mut first = Wire::connect(ours.port, 60_000);
+    live(&mut first, "one");
+    let written = below("/one", &dump(&mut first));
+    ours.stop();
+
+    let newer = Genuine::newer(dir.path(), &data, "");
+    let mut first =
+        Wire::reconnect(newer.port, first.session, &first.password, 0).expect("the session lives on");
+    assert_same(&written, &below("/one", &dump(&mut first)));
+    let mut second = Wire::connect(newer.port, 60_000);
+    live(&mut second, "two");
+    // Operations that 3.4 does not know, with records of their own in the log.
+    let node = CreateRequest {
+        path: "/two/newer".to_owned(),
+        data: None,
+        acl: Acl::open(),
+        flags: 0,
+    };
+    assert_eq!(second.call(OpCode::Create2, &node).header.err.0, 0);
+    let container = CreateRequest {
+        path: "/two/container".to_owned(),
+        flags: 4,
+        ..node
+    };
+    assert_eq!(second.call(OpCode::CreateContainer, &container).header.err.0, 0);
+    first.close();
+    let all = dump(&mut second);
+    newer.kill();
+
+    let ours = Ours::start(&data);
+    let mut second =
+        Wire::reconnect(ours.port, second.session, &second.password, 0).expect("the session lives on");
+    let found = dump(&mut second);
+    for top in ["/one", "/two"] {
+        assert_same(&below(top, &all), &below(top, &found));
+    }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kafka::config::KeeperConfig;
-use kafka::jute::{ErrorCode, OpCode, PathRecord, Stat, WatchableRequest};
+use kafka::jute::{Acl, CreateRequest, ErrorCode, OpCode, PathRecord, Record, Stat, WatchableRequest};
 use kafka::keeper::Error;
 
 use super::differential::Dice;
@@ -244,4 +244,33 @@ fn numbers_go_on_after_a_restart() {
         last = stat.czxid;
         let _: PathRecord = wire.get(OpCode::Sync, &PathRecord { path: "/".into() });
     }
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_the_server_and_acknowledges_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let ours = Ours::with(KeeperConfig {
+        snap_count: 2,
+        ..KeeperConfig::new(dir.path())
+    })
+    .unwrap();
+    let mut wire = Wire::connect(ours.port, 60_000);
+    std::fs::remove_dir_all(dir.path().join("version-2")).unwrap();
+    let mut n = 0;
+    // Soon the log wants a new file.
+    loop {
+        n += 1;
+        let request = CreateRequest {
+            path: format!("/n{n}"),
+            acl: Acl::open(),
+            ..CreateRequest::default()
+        };
+        wire.send(OpCode::Create, &request.to_bytes());
+        let Some(answer) = wire.answer() else {
+            break;
+        };
+        assert_eq!(answer.header.err, ErrorCode::OK);
+        assert!(n < 10, "it goes on without a log");
+    }
+    assert!(ours.failure().contains("create"), "{}", ours.failure());
 }

@@ -42,6 +42,12 @@ impl Ours {
         })
     }
 
+    /// Waits until the server has given up.
+    pub fn failure(&self) -> String {
+        let keeper = self.keeper.as_ref().expect("not stopped");
+        self.runtime.block_on(keeper.failed()).to_string()
+    }
+
     /// Stops in order.
     pub fn stop(mut self) {
         self.end();
@@ -87,6 +93,13 @@ impl Genuine {
     #[track_caller]
     pub fn last_of_3_4(dir: &Path, data: &Path, more: &str) -> Genuine {
         Genuine::run("zookeeper-3.4", dir, data, more)
+    }
+
+    /// The same with ZooKeeper 3.8.4.
+    #[track_caller]
+    pub fn newer(dir: &Path, data: &Path, more: &str) -> Genuine {
+        let words = "4lw.commands.whitelist=*\nadmin.enableServer=false";
+        Genuine::run("zookeeper-3.8", dir, data, &format!("{words}\n{more}"))
     }
 
     #[track_caller]

@@ -44,3 +44,15 @@ pub fn assert_same(expected: &BTreeMap<String, String>, got: &BTreeMap<String, S
         assert!(expected.contains_key(path), "{path} should not be there");
     }
 }
+
+/// What lies below a node, without ACLs: newer servers show these in part.
+pub fn below(top: &str, all: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let inside = |path: &str| path == top || path.starts_with(&format!("{top}/"));
+    all.iter()
+        .filter(|(path, _)| inside(path))
+        .map(|(path, node)| {
+            let end = node.find(" [Acl").unwrap_or(node.len());
+            (path.clone(), node[..end].to_owned())
+        })
+        .collect()
+}
