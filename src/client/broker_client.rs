@@ -1,7 +1,7 @@
 //! Connections to all brokers of a cluster, opened when needed and kept. Knows how to ask for
 //! metadata; knows no other request.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use ::log::{debug, warn};
 
 use super::connection::{Connection, ConnectionSettings, Error, Result};
 use super::metadata::{HostPort, Metadata};
+use crate::protocol::Request;
 use crate::protocol::metadata::MetadataRequest;
 use crate::util::clock::Mono;
 
@@ -26,6 +27,8 @@ pub struct BrokerClient {
 struct State {
     connections: HashMap<HostPort, Arc<Connection>>,
     failed_at: HashMap<HostPort, Mono>,
+    /// Addresses whose failure was told and that have not answered since.
+    warned: HashSet<HostPort>,
     /// Spreads metadata requests over the brokers.
     turn: usize,
 }
@@ -94,20 +97,22 @@ impl BrokerClient {
         };
         let mut last = None;
         for at in self.candidates(known) {
-            let answer = match self.connection(&at).await {
-                Ok(c) => c.call(&request).await,
-                Err(e) => Err(e),
-            };
-            match answer {
-                Ok(response) if response.brokers.is_empty() => {
+            match self.ask(&at, &request).await {
+                Ok(metadata) if metadata.brokers.is_empty() => {
                     debug!("{at} knows no brokers yet");
                     last = Some(Error::Closed {
                         peer: at.to_string().into(),
                     });
                 }
-                Ok(response) => return Ok(Metadata::of(response)),
+                Ok(metadata) => {
+                    self.lock().warned.remove(&at);
+                    return Ok(metadata);
+                }
                 Err(e) => {
-                    warn!("Fetching metadata for topics {topics:?} from {at} failed: {e}");
+                    // Said once, not at every one of the many tries.
+                    if self.lock().warned.insert(at.clone()) {
+                        warn!("Fetching metadata for topics {topics:?} from {at} failed: {e}");
+                    }
                     last = Some(e);
                 }
             }
@@ -115,6 +120,16 @@ impl BrokerClient {
         Err(last.unwrap_or(Error::Closed {
             peer: "no broker".into(),
         }))
+    }
+
+    async fn ask(&self, at: &HostPort, request: &MetadataRequest) -> Result<Metadata> {
+        let connection = self.connection(at).await?;
+        let patience = self.settings.request_timeout;
+        let pending = connection
+            .submit(request, MetadataRequest::VERSION, patience)
+            .await?;
+        let id = pending.correlation_id();
+        Ok(Metadata::of(pending.answer().await?, id))
     }
 
     /// Known brokers in turn, then those of the bootstrap list that are not among them.

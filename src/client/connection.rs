@@ -219,6 +219,7 @@ impl Shared {
 #[derive(Debug)]
 pub struct Pending<R> {
     shared: Arc<Shared>,
+    correlation_id: i32,
     version: i16,
     answer: Answer,
     deadline: Mono,
@@ -227,6 +228,11 @@ pub struct Pending<R> {
 }
 
 impl<R: Request> Pending<R> {
+    /// The request's id on its connection, as log lines name it.
+    pub fn correlation_id(&self) -> i32 {
+        self.correlation_id
+    }
+
     /// Waits for the answer until the timeout that counts from the submission.
     ///
     /// # Errors
@@ -389,6 +395,7 @@ impl Connection {
             .await?;
         Ok(Pending {
             shared: self.shared.clone(),
+            correlation_id: id,
             version,
             answer,
             deadline,

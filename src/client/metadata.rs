@@ -127,11 +127,13 @@ pub struct Metadata {
     pub brokers: BTreeMap<BrokerId, HostPort>,
     /// The topics that were asked for.
     pub topics: HashMap<String, Topic>,
+    /// The id of the request that was answered so, for log lines.
+    pub correlation_id: i32,
 }
 
 impl Metadata {
     /// The picture that an answer gives.
-    pub fn of(response: MetadataResponse) -> Metadata {
+    pub fn of(response: MetadataResponse, correlation_id: i32) -> Metadata {
         let brokers: BTreeMap<BrokerId, HostPort> = response
             .brokers
             .into_iter()
@@ -148,7 +150,23 @@ impl Metadata {
             .into_iter()
             .map(|t| (t.topic.clone(), Topic::of(t, &brokers)))
             .collect();
-        Metadata { brokers, topics }
+        Metadata {
+            brokers,
+            topics,
+            correlation_id,
+        }
+    }
+
+    /// The topics that have an error, by name, as `t=LEADER_NOT_AVAILABLE`.
+    pub fn errors(&self) -> Vec<String> {
+        let mut errors: Vec<String> = self
+            .topics
+            .iter()
+            .filter(|(_, t)| !t.error.is_none())
+            .map(|(name, t)| format!("{name}={}", t.error.name()))
+            .collect();
+        errors.sort();
+        errors
     }
 
     /// The leader of a partition.
@@ -204,7 +222,8 @@ mod tests {
                 topic: "t".into(),
                 partitions: vec![partition(1, 1), partition(0, 2), partition(2, -1)],
             }],
-        });
+        }, 7);
+        assert!(m.errors().is_empty());
         assert_eq!(m.leader("t", 1), Some(BrokerId(1)));
         assert_eq!(m.leader("t", 0), None);
         assert_eq!(m.topics["t"].available, [1]);

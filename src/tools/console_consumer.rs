@@ -290,7 +290,11 @@ async fn consume(job: Job) -> ExitCode {
         connect: &job.zookeeper,
         group: &job.group,
     };
-    match nodes.check(job.from_beginning, job.delete_offsets).await {
+    let checked = tokio::select! {
+        checked = nodes.check(job.from_beginning, job.delete_offsets) => checked,
+        ending = signals.next() => return ExitCode::from(ending.exit_code()),
+    };
+    match checked {
         Ok(None) => {}
         Ok(Some(refusal)) => {
             eprintln!("{refusal}");
@@ -320,10 +324,13 @@ async fn consume(job: Job) -> ExitCode {
     }
     consumer.close().await;
     eprintln!("Processed a total of {count} messages");
-    if job.passing_group
-        && let Err(e) = nodes.delete().await
-    {
-        warn!(target: LOGGER, "The nodes of group {} remain: {e}", job.group);
+    if job.passing_group {
+        tokio::select! {
+            deleted = nodes.delete() => if let Err(e) = deleted {
+                warn!(target: LOGGER, "The nodes of group {} remain: {e}", job.group);
+            },
+            _ = signals.next() => {}
+        }
     }
     end
 }

@@ -313,6 +313,15 @@ pub(super) async fn refresh_metadata(shared: Arc<Shared>, client: Arc<BrokerClie
         fetched = clock.now();
         match answer {
             Ok(metadata) => {
+                let errors = metadata.errors();
+                if !errors.is_empty() {
+                    warn!(
+                        target: "org.apache.kafka.clients.NetworkClient",
+                        "Error while fetching metadata with correlation id {} : {{{}}}",
+                        metadata.correlation_id,
+                        errors.join(", ")
+                    );
+                }
                 shared.forget_partitions();
                 shared.metadata.send_replace(Arc::new(metadata));
             }
