@@ -211,18 +211,21 @@ mod tests {
             replicas: vec![],
             isr: vec![],
         };
-        let m = Metadata::of(MetadataResponse {
-            brokers: vec![MetadataBroker {
-                node_id: 1,
-                host: "h".into(),
-                port: 9,
-            }],
-            topics: vec![MetadataTopic {
-                error: 0,
-                topic: "t".into(),
-                partitions: vec![partition(1, 1), partition(0, 2), partition(2, -1)],
-            }],
-        }, 7);
+        let m = Metadata::of(
+            MetadataResponse {
+                brokers: vec![MetadataBroker {
+                    node_id: 1,
+                    host: "h".into(),
+                    port: 9,
+                }],
+                topics: vec![MetadataTopic {
+                    error: 0,
+                    topic: "t".into(),
+                    partitions: vec![partition(1, 1), partition(0, 2), partition(2, -1)],
+                }],
+            },
+            7,
+        );
         assert!(m.errors().is_empty());
         assert_eq!(m.leader("t", 1), Some(BrokerId(1)));
         assert_eq!(m.leader("t", 0), None);
