@@ -20,6 +20,7 @@ pub mod stop;
 pub mod topics;
 pub mod zookeeper_server_start;
 pub mod zookeeper_server_stop;
+pub mod zookeeper_shell;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -69,6 +70,11 @@ pub static TOOLS: &[Tool] = &[
         class: "zookeeper-server-stop",
         run: zookeeper_server_stop::run,
     },
+    Tool {
+        name: "zookeeper-shell",
+        class: zookeeper_shell::CLASS,
+        run: zookeeper_shell::run,
+    },
 ];
 
 /// `-Dname=value` arguments, as a JVM's system properties.
@@ -116,8 +122,13 @@ fn run(tool: &Tool, args: &[String]) -> ExitCode {
     (tool.run)(args)
 }
 
+/// Classes that stand for another row's program.
+const OTHER_CLASSES: &[(&str, &str)] = &[(zookeeper_shell::WRAPPER_CLASS, zookeeper_shell::CLASS)];
+
 /// The row of a program name (`kafka-topics`, or `topics` for short) or class name.
 pub fn find(name: &str) -> Option<&'static Tool> {
+    let other = OTHER_CLASSES.iter().find(|(class, _)| *class == name);
+    let name = other.map_or(name, |(_, class)| *class);
     TOOLS
         .iter()
         .find(|t| t.name == name || t.class == name || t.name.strip_prefix("kafka-") == Some(name))

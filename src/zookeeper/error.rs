@@ -65,7 +65,7 @@ pub enum Error {
         reason: String,
     },
     /// A path breaks ZooKeeper's rules.
-    #[error("Invalid path string \"{path}\" caused by {reason}")]
+    #[error("{reason}")]
     Path {
         /// The path.
         path: String,
@@ -102,35 +102,42 @@ impl From<ErrorCode> for Error {
 
 /// Checks a path by ZooKeeper's rules (PathUtils.validatePath), with its words.
 pub(super) fn validate_path(path: &str) -> Result<()> {
-    let fail = |reason: &str| {
+    let fail = |reason: String| {
         Err(Error::Path {
             path: path.to_owned(),
-            reason: reason.to_owned(),
+            reason,
         })
     };
     if path.is_empty() {
-        return fail("path length must be > 0");
+        return fail("Path length must be > 0".to_owned());
     }
     if !path.starts_with('/') {
-        return fail("path must start with / character");
+        return fail("Path must start with / character".to_owned());
     }
     if path == "/" {
         return Ok(());
     }
     if path.ends_with('/') {
-        return fail("path must not end with / character");
+        return fail("Path must not end with / character".to_owned());
     }
+    let within = |reason: &str, at: usize| {
+        fail(format!("Invalid path string \"{path}\" caused by {reason} @{at}"))
+    };
+    let mut at = 0;
     for part in path[1..].split('/') {
+        at += 1;
         match part {
-            "" => return fail("empty node name specified"),
-            "." | ".." => return fail("relative paths not allowed"),
+            "" => return within("empty node name specified", at),
+            "." | ".." => return within("relative paths not allowed", at),
             _ => {}
         }
+        if let Some(place) = part.chars().position(illegal_character) {
+            // Misspelt by ZooKeeper too.
+            return within("invalid charater", at + place);
+        }
+        at += part.chars().count();
     }
-    match path.chars().find(|c| illegal_character(*c)) {
-        Some(c) => fail(&format!("invalid character {c:?}")),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn illegal_character(c: char) -> bool {
