@@ -120,9 +120,8 @@ pub(super) fn validate_path(path: &str) -> Result<()> {
     if path.ends_with('/') {
         return fail("Path must not end with / character".to_owned());
     }
-    let within = |reason: &str, at: usize| {
-        fail(format!("Invalid path string \"{path}\" caused by {reason} @{at}"))
-    };
+    let within =
+        |reason: &str, at: usize| fail(format!("Invalid path string \"{path}\" caused by {reason} @{at}"));
     let mut at = 0;
     for part in path[1..].split('/') {
         at += 1;

@@ -151,7 +151,11 @@ impl Shell {
 
     /// Remembers a line and does what it says.
     pub(super) async fn execute_line(&mut self, line: &str) {
-        let words: Vec<String> = line.split(' ').filter(|w| !w.is_empty()).map(String::from).collect();
+        let words: Vec<String> = line
+            .split(' ')
+            .filter(|w| !w.is_empty())
+            .map(String::from)
+            .collect();
         if words.is_empty() {
             return;
         }
@@ -169,7 +173,11 @@ impl Shell {
             Ok(_) => return println!("Command index out of range"),
             Err(e) => return eprintln!("{e}"),
         };
-        let words: Vec<String> = line.split(' ').filter(|w| !w.is_empty()).map(String::from).collect();
+        let words: Vec<String> = line
+            .split(' ')
+            .filter(|w| !w.is_empty())
+            .map(String::from)
+            .collect();
         if words.first().is_some_and(|w| w == "redo") {
             return println!("No redoing redos");
         }
@@ -203,13 +211,21 @@ impl Shell {
                 return Ok(true);
             }
             ("history", _) => {
-                for (i, line) in self.history.iter().enumerate().skip(self.history.len().saturating_sub(11)) {
+                for (i, line) in self
+                    .history
+                    .iter()
+                    .enumerate()
+                    .skip(self.history.len().saturating_sub(11))
+                {
                     println!("{i} - {line}");
                 }
                 return Ok(true);
             }
             ("printwatches", []) => {
-                println!("printwatches is {}", if self.print_watches.get() { "on" } else { "off" });
+                println!(
+                    "printwatches is {}",
+                    if self.print_watches.get() { "on" } else { "off" }
+                );
                 return Ok(true);
             }
             ("printwatches", [which, ..]) => {
@@ -268,7 +284,12 @@ impl Shell {
             ("getAcl", [path, ..]) => {
                 let (acl, _) = session.get_acl(path).await.at(path)?;
                 for entry in acl {
-                    println!("'{},'{}\n: {}", entry.id.scheme, entry.id.id, letters(entry.perms));
+                    println!(
+                        "'{},'{}\n: {}",
+                        entry.id.scheme,
+                        entry.id.id,
+                        letters(entry.perms)
+                    );
                 }
             }
             ("setAcl", [path, acl, version @ ..]) => {
@@ -374,7 +395,9 @@ fn found<T>(node: Option<T>, path: &str) -> Result<T> {
 }
 
 pub(super) fn text(data: Option<Bytes>) -> String {
-    data.map_or("null".to_owned(), |data| String::from_utf8_lossy(&data).into_owned())
+    data.map_or("null".to_owned(), |data| {
+        String::from_utf8_lossy(&data).into_owned()
+    })
 }
 
 /// Reads `scheme:id:perms`, several with commas. None that can be read is an error, as in the client.

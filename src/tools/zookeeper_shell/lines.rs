@@ -116,12 +116,7 @@ impl Names {
 impl Completer for Names {
     type Candidate = String;
 
-    fn complete(
-        &self,
-        line: &str,
-        at: usize,
-        _: &Context<'_>,
-    ) -> rustyline::Result<(usize, Vec<String>)> {
+    fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
         let typed = &line[..at];
         let start = typed.rfind(' ').map_or(0, |space| space + 1);
         let word = &typed[start..];
@@ -129,7 +124,10 @@ impl Completer for Names {
             Some((parent, front)) => self.children(parent, front),
             None if start == 0 => {
                 let commands = COMMANDS.iter().map(|(name, _)| *name);
-                let mut found: Vec<_> = commands.filter(|c| c.starts_with(word)).map(String::from).collect();
+                let mut found: Vec<_> = commands
+                    .filter(|c| c.starts_with(word))
+                    .map(String::from)
+                    .collect();
                 found.sort_unstable();
                 found
             }

@@ -23,7 +23,9 @@ impl Track {
     fn parse(text: &str) -> Track {
         let value = |name: &str| {
             let mut parts = text.split(',').filter_map(|part| part.split_once('='));
-            parts.find(|(n, _)| *n == name).and_then(|(_, v)| v.parse::<i64>().ok())
+            parts
+                .find(|(n, _)| *n == name)
+                .and_then(|(_, v)| v.parse::<i64>().ok())
         };
         Track {
             count: value("count").and_then(|n| i32::try_from(n).ok()).unwrap_or(-1),
