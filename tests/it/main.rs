@@ -9,6 +9,7 @@ mod bad_input;
 mod configuration;
 mod console;
 mod crash;
+mod data_path;
 mod floors;
 mod foreign;
 mod keeper;

@@ -104,6 +104,7 @@ fn unreadable(key: ApiKey, version: i16, e: &protocol::Error) -> Reply {
             key.name()
         ))
     } else {
+        ::log::debug!("Unreadable {} request, version {version}: {e}", key.name());
         Reply::Silence
     }
 }
