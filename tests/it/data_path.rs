@@ -46,7 +46,8 @@ fn a_thousand_acks_0_requests_are_appended_although_the_client_closes_at_once() 
     for round in 0..5 {
         let mut wire = case.connect();
         for n in 0..1000 {
-            wire.send(&produce_request("t", 0, number(round * 1000 + n), 0), 1).unwrap();
+            wire.send(&produce_request("t", 0, number(round * 1000 + n), 0), 1)
+                .unwrap();
         }
         drop(wire);
         let expected = (round as i64 + 1) * 1000;
@@ -56,7 +57,9 @@ fn a_thousand_acks_0_requests_are_appended_although_the_client_closes_at_once() 
         });
     }
     let all = case.connect().read_all("t", 0, 0).unwrap();
-    let values = all.iter().map(|m| String::from_utf8(m.value.as_ref().unwrap().to_vec()).unwrap());
+    let values = all
+        .iter()
+        .map(|m| String::from_utf8(m.value.as_ref().unwrap().to_vec()).unwrap());
     assert!(values.eq((0..5000).map(|n| n.to_string())));
 }
 
@@ -81,7 +84,11 @@ fn a_waiting_fetch_hears_of_a_message_at_once() {
         times.push(fetched.0.saturating_duration_since(sent));
     }
     times.sort_unstable();
-    assert!(times[10] < Duration::from_millis(100), "half of them took longer than {:?}", times[10]);
+    assert!(
+        times[10] < Duration::from_millis(100),
+        "half of them took longer than {:?}",
+        times[10]
+    );
 }
 
 #[test]
@@ -96,7 +103,12 @@ fn a_request_over_several_partitions_is_answered_for_each_in_its_version() {
             produce::ProduceTopic {
                 topic: "t".to_owned(),
                 // Named twice: the last counts.
-                partitions: vec![entry(1, number(1)), entry(0, number(2)), entry(1, number(3)), entry(7, number(4))],
+                partitions: vec![
+                    entry(1, number(1)),
+                    entry(0, number(2)),
+                    entry(1, number(3)),
+                    entry(7, number(4)),
+                ],
             },
             produce::ProduceTopic {
                 topic: "unknown".to_owned(),
@@ -109,11 +121,23 @@ fn a_request_over_several_partitions_is_answered_for_each_in_its_version() {
         let mut results: Vec<_> = answer
             .topics
             .iter()
-            .flat_map(|t| t.partitions.iter().map(|p| (t.topic.as_str(), p.partition, p.error, p.base_offset)))
+            .flat_map(|t| {
+                t.partitions
+                    .iter()
+                    .map(|p| (t.topic.as_str(), p.partition, p.error, p.base_offset))
+            })
             .collect();
         results.sort_unstable();
         let base = i64::from(version);
-        assert_eq!(results, [("t", 0, 0, base), ("t", 1, 0, base), ("t", 7, 3, -1), ("unknown", 0, 3, -1)]);
+        assert_eq!(
+            results,
+            [
+                ("t", 0, 0, base),
+                ("t", 1, 0, base),
+                ("t", 7, 3, -1),
+                ("unknown", 0, 3, -1)
+            ]
+        );
     }
     let wish = |partition, max_bytes| fetch::FetchPartition {
         partition,
