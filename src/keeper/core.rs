@@ -5,6 +5,9 @@
 //! [`Core::effects`] and, when no flush is on the way, a batch for the log with [`Core::take_batch`].
 //! Knows no socket and no file.
 
+mod applying;
+mod clients;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -14,22 +17,19 @@ use ::log::{debug, info, warn};
 use bytes::{Bytes, BytesMut};
 
 use crate::config::KeeperConfig;
-use crate::jute::{
-    ConnectRequest, ConnectResponse, Create2Response, ErrorCode, Id, MultiOp, MultiResult, OpCode,
-    PathRecord, Record, ReplyHeader, RequestHeader, WatcherEvent, event, frame, write_multi_results, xid,
-};
+use crate::jute::{ErrorCode, Id, MultiOp, OpCode, Record, RequestHeader, xid};
 use crate::util::clock::{Mono, WallMs};
 
 use super::ConnId;
-use super::acl::{self, AclRules};
+use super::acl::AclRules;
 use super::four_letter::Word;
-use super::prepare::{Pending, Preparer, answers_with_stat};
+use super::prepare::{Pending, Preparer};
 use super::recovery::Recovered;
 use super::request::Request;
-use super::sessions::{Sessions, password};
+use super::sessions::Sessions;
 use super::snapshot::{self, SessionTimeouts};
 use super::stats::{ConnStats, ServerStats};
-use super::tree::{Outcome, Tree};
+use super::tree::Tree;
 use super::txn::{Txn, TxnHeader};
 use super::txn_log;
 use super::watches::{Fired, Watches};
@@ -38,6 +38,8 @@ use super::watches::{Fired, Watches};
 const REAP_INTERVAL: Duration = Duration::from_secs(60);
 /// How many of them go at once at most.
 const REAP_AT_ONCE: usize = 10_000;
+
+pub(super) use applying::reply;
 
 /// The time of an input, on both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -214,120 +216,6 @@ impl Core {
     /// Requests in process.
     pub(super) fn outstanding(&self) -> usize {
         self.queue.len()
-    }
-
-    /// A client connected.
-    pub(super) fn open(&mut self, conn: ConnId, peer: SocketAddr, now: Moment) {
-        let state = Conn {
-            peer,
-            ids: vec![acl::address_id(peer.ip())],
-            session: 0,
-            timeout_ms: 0,
-            knows_read_only: false,
-            closing: false,
-            stats: ConnStats::new(now.wall),
-        };
-        self.conns.insert(conn, state);
-    }
-
-    /// The connection is gone. Its session lives on, its watches do not.
-    pub(super) fn closed(&mut self, conn: ConnId) {
-        let Some(state) = self.conns.remove(&conn) else {
-            return;
-        };
-        self.watches.drop_conn(conn);
-        self.sessions.detach(state.session, conn);
-        if state.session == 0 {
-            debug!(
-                "Closed socket connection for client /{} (no session established for client)",
-                state.peer
-            );
-        } else {
-            info!(
-                "Closed socket connection for client /{} which had sessionid 0x{:x}",
-                state.peer, state.session
-            );
-        }
-    }
-
-    /// The first packet: a new session, or the old one on a new connection.
-    pub(super) fn connect(&mut self, conn: ConnId, request: &ConnectRequest, now: Moment) {
-        let bounds = [self.config.min_session_timeout, self.config.max_session_timeout];
-        let [least, most] = bounds.map(|d| i32::try_from(d.as_millis()).unwrap_or(i32::MAX));
-        let last = self.tree.last_zxid();
-        let Some(state) = self.received(conn) else {
-            return;
-        };
-        let peer = state.peer;
-        state.knows_read_only = request.read_only.is_some();
-        state.timeout_ms = request.timeout_ms.min(most).max(least);
-        let timeout_ms = state.timeout_ms;
-        if request.last_zxid_seen > last {
-            info!(
-                "Refusing session request for client /{peer} as it has seen zxid 0x{:x} our last zxid is \
-                 0x{last:x} client must try another server",
-                request.last_zxid_seen
-            );
-            return self.close(conn);
-        }
-        if request.session_id != 0 {
-            return self.reconnect(conn, request, now);
-        }
-        info!("Client attempting to establish new session at /{peer}");
-        let id = self.sessions.create(timeout_ms, conn, now.mono);
-        if let Some(state) = self.conns.get_mut(&conn) {
-            state.session = id;
-        }
-        let txn = Txn::CreateSession { timeout_ms };
-        self.log(Some(conn), id, 0, "SESS", txn, Asked::Session, now);
-    }
-
-    fn reconnect(&mut self, conn: ConnId, request: &ConnectRequest, now: Moment) {
-        let id = request.session_id;
-        let Some(state) = self.conns.get_mut(&conn) else {
-            return;
-        };
-        info!("Client attempting to renew session 0x{id:x} at /{}", state.peer);
-        let known = request.password.as_deref().unwrap_or_default() == password(id);
-        if !known || !self.sessions.renegotiate(id, state.timeout_ms, now.mono) {
-            info!(
-                "Invalid session 0x{id:x} for client /{}, probably expired",
-                state.peer
-            );
-            let refused = ConnectResponse {
-                password: Some(Bytes::from_static(&[0; 16])),
-                read_only: state.knows_read_only.then_some(false),
-                ..ConnectResponse::default()
-            };
-            self.send(conn, frame(|out| refused.write(out)), true);
-            return self.close(conn);
-        }
-        state.session = id;
-        if let Some(old) = self.sessions.attach(id, conn).filter(|old| *old != conn) {
-            self.close(old);
-        }
-        self.established(conn, now);
-    }
-
-    fn established(&mut self, conn: ConnId, now: Moment) {
-        let Some(state) = self.conns.get_mut(&conn) else {
-            return;
-        };
-        let response = ConnectResponse {
-            protocol_version: 0,
-            timeout_ms: state.timeout_ms,
-            session_id: state.session,
-            password: Some(Bytes::copy_from_slice(&password(state.session))),
-            read_only: state.knows_read_only.then_some(false),
-        };
-        info!(
-            "Established session 0x{:x} with negotiated timeout {} for client /{}",
-            state.session, state.timeout_ms, state.peer
-        );
-        state.stats.last_op = "SESS";
-        state.stats.last_response_ms = now.wall.0;
-        self.send(conn, frame(|out| response.write(out)), true);
-        self.out.push(Effect::Established(conn));
     }
 
     /// A packet after the first.
@@ -581,135 +469,6 @@ impl Core {
         }
     }
 
-    fn complete(&mut self, request: Queued, now: Moment) {
-        let mut close = false;
-        let packet = match &request.work {
-            Work::Write(header, txn, asked) => self.apply(&request, header, txn, asked, now),
-            Work::Read(read) => request.conn.and_then(|conn| self.read(conn, &request, read)),
-            Work::Answer {
-                err,
-                zxid,
-                body,
-                close: and_close,
-            } => {
-                close = *and_close;
-                Some(reply(request.xid, *zxid, *err, |out| out.extend_from_slice(body)))
-            }
-        };
-        let (Some(conn), Some(packet)) = (request.conn, packet) else {
-            return;
-        };
-        let zxid = self.tree.last_zxid();
-        if let Some(state) = self.conns.get_mut(&conn) {
-            let stats = &mut state.stats;
-            stats.last_op = request.name;
-            stats.last_cxid = request.xid;
-            stats.last_zxid = zxid;
-            stats.last_response_ms = now.wall.0;
-            stats.latency.add(request.received, now.mono);
-            self.stats.latency.add(request.received, now.mono);
-        }
-        self.send(conn, packet, true);
-        if close || matches!(request.work, Work::Write(_, _, Asked::End)) {
-            self.close(conn);
-        }
-    }
-
-    /// Carries a durable transaction out: tree, sessions, watches; returns the answer.
-    fn apply(
-        &mut self,
-        request: &Queued,
-        header: &TxnHeader,
-        txn: &Txn,
-        asked: &Asked,
-        now: Moment,
-    ) -> Option<BytesMut> {
-        let mut changes = Vec::new();
-        let outcome = self.tree.apply(header, txn, &mut changes);
-        self.pending.forget(header.zxid);
-        for change in &changes {
-            self.watches.fire(change, &mut self.events);
-        }
-        self.send_events();
-        match txn {
-            Txn::CreateSession { timeout_ms } => {
-                self.timeouts.insert(request.session, *timeout_ms);
-            }
-            Txn::CloseSession => {
-                self.timeouts.remove(&request.session);
-                let ended = self.sessions.remove(request.session);
-                if let (None, Some(conn)) = (request.conn, ended.and_then(|s| s.conn)) {
-                    self.close(conn);
-                }
-            }
-            _ => {}
-        }
-        match asked {
-            Asked::Session => {
-                if let Some(conn) = request.conn {
-                    self.established(conn, now);
-                }
-                None
-            }
-            Asked::Nothing => None,
-            Asked::End => Some(reply(request.xid, header.zxid, ErrorCode::OK, |_| {})),
-            Asked::One(op) => Some(answer(request.xid, header.zxid, outcome, *op)),
-            Asked::Multi(ops) => Some(answer_multi(request.xid, header.zxid, outcome, ops)),
-        }
-    }
-
-    /// Sends what watches fired.
-    pub(super) fn send_events(&mut self) {
-        for fired in std::mem::take(&mut self.events) {
-            self.send_event(fired.conn, fired.kind, &fired.path);
-        }
-    }
-
-    /// Sends one event.
-    pub(super) fn send_event(&mut self, conn: ConnId, kind: i32, path: &str) {
-        let told = WatcherEvent {
-            kind,
-            state: event::SYNC_CONNECTED,
-            path: path.to_owned(),
-        };
-        let packet = reply(xid::EVENT, -1, ErrorCode::OK, |out| told.write(out));
-        self.send(conn, packet, false);
-    }
-
-    fn authenticate(&mut self, conn: ConnId, scheme: &str, proof: Option<&[u8]>) -> Work {
-        let proven = match self.conns.get_mut(&conn) {
-            Some(state) => {
-                let proven = self.rules.authenticate(scheme, proof, state.peer.ip());
-                if let Ok(ids) = &proven {
-                    for id in ids {
-                        if !state.ids.contains(id) {
-                            state.ids.push(id.clone());
-                        }
-                    }
-                    debug!("auth success {scheme} for client /{}", state.peer);
-                } else {
-                    warn!(
-                        "Authentication failed for scheme: {scheme}, client /{}",
-                        state.peer
-                    );
-                }
-                proven
-            }
-            None => Err(ErrorCode::AUTH_FAILED),
-        };
-        let err = proven.err().unwrap_or(ErrorCode::OK);
-        let close = err != ErrorCode::OK;
-        if close {
-            self.stop_taking(conn);
-        }
-        Work::Answer {
-            err,
-            zxid: 0,
-            body: Bytes::new(),
-            close,
-        }
-    }
-
     /// Whether someone with the connection's identities may do what needs `need`.
     pub(super) fn may(&self, conn: ConnId, acl: &[crate::jute::Acl], need: i32) -> Result<(), ErrorCode> {
         let ids = self.conns.get(&conn).map_or(&[][..], |c| &c.ids);
@@ -747,52 +506,6 @@ impl Core {
         self.stop_taking(conn);
         self.out.push(Effect::Close(conn));
     }
-}
-
-/// A reply packet. The body belongs to success alone.
-pub(super) fn reply(xid: i32, zxid: i64, err: ErrorCode, body: impl FnOnce(&mut BytesMut)) -> BytesMut {
-    frame(|out| {
-        ReplyHeader { xid, zxid, err }.write(out);
-        if err == ErrorCode::OK {
-            body(out);
-        }
-    })
-}
-
-fn answer(xid: i32, zxid: i64, outcome: Outcome, op: OpCode) -> BytesMut {
-    match outcome {
-        Outcome::Failed(err) => reply(xid, zxid, err, |_| {}),
-        Outcome::Set(stat) => reply(xid, zxid, ErrorCode::OK, |out| stat.write(out)),
-        Outcome::Made { path, stat } => reply(xid, zxid, ErrorCode::OK, |out| {
-            path.write(out);
-            if answers_with_stat(op) {
-                stat.write(out);
-            }
-        }),
-        Outcome::Done | Outcome::Multi(_) => reply(xid, zxid, ErrorCode::OK, |_| {}),
-    }
-}
-
-fn answer_multi(xid: i32, zxid: i64, outcome: Outcome, ops: &[OpCode]) -> BytesMut {
-    let outcomes = match outcome {
-        Outcome::Multi(outcomes) => outcomes,
-        other => return answer(xid, zxid, other, OpCode::Multi),
-    };
-    let results: Vec<MultiResult> = outcomes
-        .into_iter()
-        .zip(ops)
-        .map(|(outcome, op)| match outcome {
-            Outcome::Failed(err) => MultiResult::Error(err),
-            Outcome::Made { path, stat } if answers_with_stat(*op) => {
-                MultiResult::Create2(Create2Response { path, stat })
-            }
-            Outcome::Made { path, .. } => MultiResult::Create(PathRecord { path }),
-            Outcome::Set(stat) => MultiResult::SetData(stat),
-            Outcome::Done | Outcome::Multi(_) if *op == OpCode::Delete => MultiResult::Delete,
-            Outcome::Done | Outcome::Multi(_) => MultiResult::Check,
-        })
-        .collect();
-    reply(xid, zxid, ErrorCode::OK, |out| write_multi_results(&results, out))
 }
 
 /// Between a half and the whole of the count, so that servers do not all snapshot at once.

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::jute::{
-    Acl, CheckRequest, CreateRequest, DeleteRequest, PathRecord, Reader, SetDataRequest, WatchableRequest,
+    Acl, CheckRequest, ConnectRequest, CreateRequest, DeleteRequest, PathRecord, Reader, ReplyHeader,
+    SetDataRequest, WatchableRequest, WatcherEvent,
 };
 use crate::keeper::recovery::Recovered;
+use crate::keeper::sessions::password;
 
 struct Scene {
     core: Core,
