@@ -111,7 +111,7 @@ impl BrokerClient {
                 Err(e) => {
                     // Said once, not at every one of the many tries.
                     if self.lock().warned.insert(at.clone()) {
-                        warn!("Fetching metadata for topics {topics:?} from {at} failed: {e}");
+                        warn!(target: "org.apache.kafka.clients.NetworkClient", "Fetching metadata for topics {topics:?} from {at} failed: {e}");
                     }
                     last = Some(e);
                 }

@@ -400,6 +400,7 @@ impl Producer {
     }
 
     /// As [`Producer::send`]; `callback` is told the end on the producer's own task and must be short.
+    /// It is not told of an error that this call returns.
     pub async fn send_then(&self, record: Record, callback: Callback) -> Result<(), Error> {
         self.enqueue(record, Delivered::Callback(callback)).await
     }
