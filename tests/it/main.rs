@@ -16,5 +16,7 @@ mod keeper;
 mod launchers;
 mod replication;
 mod scenarios;
+mod topics;
 mod tutorial;
 mod znodes;
+mod zookeeper_shell;
