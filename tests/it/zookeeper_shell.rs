@@ -44,7 +44,11 @@ fn the_shell_prints_what_the_genuine_shell_prints() {
         std::fs::read_to_string(path).unwrap()
     };
     let mut command = kafka();
-    command.args(["zookeeper-shell", "-server", &format!("localhost:{}", zookeeper.port)]);
+    command.args([
+        "zookeeper-shell",
+        "-server",
+        &format!("localhost:{}", zookeeper.port),
+    ]);
     let done = run(command, golden("in").as_bytes(), LIMIT);
     assert_eq!(mask(&text(&done.stdout)), mask(&golden("out")));
     assert_eq!(mask(&text(&done.stderr)), mask(&golden("err")));
