@@ -184,10 +184,9 @@ impl Program {
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         let child = &mut self.child;
         let what = format!("{} ends", self.name);
-        let status = wait_for(&what, limit, || {
+        wait_for(&what, limit, || {
             child.try_wait().expect("the process can be waited for")
-        });
-        status
+        })
     }
 
     /// SIGTERM, and its exit status.
