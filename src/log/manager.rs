@@ -383,5 +383,4 @@ fn prepare(dirs: &[PathBuf]) -> Result<Vec<LogDir>> {
 }
 
 #[cfg(test)]
-#[path = "manager_tests.rs"]
 mod tests;

@@ -24,6 +24,9 @@ mod scan;
 mod segment;
 mod validate;
 
+#[cfg(test)]
+mod testing;
+
 pub use checkpoint::OffsetCheckpoint;
 pub use error::{Error, Result};
 pub use manager::{LogManager, ManagerSettings};

@@ -351,5 +351,4 @@ fn read_entries(file: &File, from: u64, n: u64) -> io::Result<Vec<Entry>> {
 }
 
 #[cfg(test)]
-#[path = "offset_index_tests.rs"]
 mod tests;

@@ -373,3 +373,8 @@ impl Log {
         result
     }
 }
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

@@ -255,5 +255,4 @@ fn list(dir: &Path) -> Result<Vec<SegmentFile>> {
 }
 
 #[cfg(test)]
-#[path = "recovery_tests.rs"]
 mod tests;

@@ -289,5 +289,4 @@ fn check_magic(message: &MessageRef<'_>) -> Result<()> {
 }
 
 #[cfg(test)]
-#[path = "validate_tests.rs"]
 mod tests;

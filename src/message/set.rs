@@ -213,3 +213,6 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     out.copy_from_slice(&bytes[at..at + 8]);
     u64::from_be_bytes(out)
 }
+
+#[cfg(test)]
+mod tests;

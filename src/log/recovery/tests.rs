@@ -1,0 +1,260 @@
+use super::*;
+use crate::log::testing::{Ground, read_all, set, single, small, stored, values};
+use crate::message::Codec;
+
+const DAY: std::time::Duration = std::time::Duration::from_secs(86400);
+
+/// A log with the values 0..n as one message each, two to a segment, not stopped in order.
+fn killed(n: usize) -> Ground {
+    let ground = Ground::new(LogConfig {
+        index_interval_bytes: 0,
+        ..small(70)
+    });
+    let manager = ground.open();
+    let log = ground.log(&manager);
+    for i in 0..n {
+        log.append_as_leader(single(format!("{i}").as_bytes()), ground.now()).unwrap();
+    }
+    ground
+}
+
+fn reopened(ground: &Ground) -> Vec<String> {
+    let manager = ground.open();
+    values(&read_all(&ground.log(&manager), 0, 1000))
+}
+
+fn expected(n: usize) -> Vec<String> {
+    (0..n).map(|i| i.to_string()).collect()
+}
+
+fn append(path: &Path, bytes: &[u8]) {
+    use std::io::Write;
+    let mut file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+    file.write_all(bytes).unwrap();
+}
+
+#[test]
+fn everything_written_survives_the_death_of_the_process() {
+    let ground = killed(7);
+    assert_eq!(reopened(&ground), expected(7));
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_appends_go_on_behind_the_last_message() {
+    let ground = killed(7);
+    let last = ground.segment(6);
+    let whole = std::fs::read(&last).unwrap();
+    for torn in 1..27 {
+        append(&last, &stored(7, b"x")[..torn]);
+        assert_eq!(reopened(&ground), expected(7), "{torn}");
+        assert_eq!(std::fs::read(&last).unwrap(), whole);
+    }
+    let manager = ground.open();
+    let log = ground.log(&manager);
+    assert_eq!(log.append_as_leader(single(b"7"), ground.now()).unwrap().first, 7);
+}
+
+#[test]
+fn zeros_of_a_preallocated_file_are_cut() {
+    let ground = killed(7);
+    append(&ground.segment(6), &[0; 5000]);
+    assert_eq!(reopened(&ground), expected(7));
+    assert_eq!(std::fs::metadata(ground.segment(6)).unwrap().len(), 27);
+}
+
+#[test]
+fn a_damaged_message_ends_the_log_and_later_segments_go() {
+    let ground = killed(7);
+    let path = ground.segment(2);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(reopened(&ground), expected(3));
+    assert!(!ground.segment(4).exists());
+    assert!(!ground.index(6).exists());
+}
+
+#[test]
+fn offsets_that_do_not_rise_end_the_log() {
+    let ground = killed(7);
+    append(&ground.segment(6), &stored(6, b"again"));
+    assert_eq!(reopened(&ground), expected(7));
+}
+
+#[test]
+fn what_was_flushed_is_not_read_again() {
+    let ground = killed(7);
+    std::fs::write(
+        ground.dirs[0].join(files::RECOVERY_CHECKPOINT),
+        "0\n1\nt 0 5\n",
+    )
+    .unwrap();
+    // Damage below the recovery point's segment stays, and takes nothing with it.
+    let path = ground.segment(0);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[26] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let manager = ground.open();
+    let log = ground.log(&manager);
+    assert_eq!((log.start_offset(), log.end().offset), (0, 7));
+    assert_eq!(values(&read_all(&log, 2, 1000)), expected(7)[2..]);
+}
+
+#[test]
+fn a_recovery_point_above_the_log_is_lowered_to_its_end() {
+    let ground = killed(3);
+    std::fs::write(
+        ground.dirs[0].join(files::RECOVERY_CHECKPOINT),
+        "0\n1\nt 0 500\n",
+    )
+    .unwrap();
+    let manager = ground.open();
+    assert_eq!(ground.log(&manager).recovery_point(), 3);
+}
+
+#[test]
+fn lost_and_damaged_indexes_are_rebuilt_after_any_stop() {
+    for clean in [false, true] {
+        for damage in [None, Some(&b"garbage"[..]), Some(&[0; 4096])] {
+            let ground = Ground::new(LogConfig {
+                index_interval_bytes: 50,
+                ..small(10_000)
+            });
+            let manager = ground.open();
+            let log = ground.log(&manager);
+            for i in 0..1000 {
+                log.append_as_leader(single(format!("{i}").as_bytes()), ground.now()).unwrap();
+            }
+            manager.shutdown().unwrap();
+            drop((manager, log));
+            if !clean {
+                std::fs::remove_file(ground.dirs[0].join(files::CLEAN_SHUTDOWN)).unwrap();
+            }
+            let bases = [0, 348, 692];
+            let before: Vec<_> = bases.iter().map(|b| std::fs::read(ground.index(*b)).unwrap()).collect();
+            assert!(before.iter().all(|index| index.len() > 500), "{:?}", ground.files());
+            for base in bases {
+                match damage {
+                    Some(bytes) => std::fs::write(ground.index(base), bytes).unwrap(),
+                    None => std::fs::remove_file(ground.index(base)).unwrap(),
+                }
+            }
+            assert_eq!(reopened(&ground), expected(1000));
+            for (base, index) in bases.iter().zip(before) {
+                let rebuilt = std::fs::read(ground.index(*base)).unwrap();
+                assert!(rebuilt.len() % 8 == 0 && rebuilt.len() * 2 > index.len(), "{base}");
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_larger_than_the_read_buffer_are_checked_too() {
+    let ground = Ground::new(LogConfig::default());
+    let manager = ground.open();
+    let log = ground.log(&manager);
+    log.append_as_leader(single(&vec![b'a'; 900_000]), ground.now()).unwrap();
+    log.append_as_leader(single(&vec![b'b'; 900_000]), ground.now()).unwrap();
+    drop((manager, log));
+    let manager = ground.open();
+    assert_eq!(ground.log(&manager).end().offset, 2);
+    drop(manager);
+    let mut bytes = std::fs::read(ground.segment(0)).unwrap();
+    bytes[1_500_000] ^= 1;
+    std::fs::write(ground.segment(0), bytes).unwrap();
+    let manager = ground.open();
+    assert_eq!(ground.log(&manager).end().offset, 1);
+}
+
+#[test]
+fn leftovers_and_orphans_are_removed_and_strangers_ignored() {
+    let ground = killed(3);
+    for name in [
+        "00000000000000000000.log.deleted",
+        "00000000000000000000.index.deleted",
+        "00000000000000000009.log.cleaned",
+        "00000000000000000009.index.swap",
+        "00000000000000000009.index",
+        "0.log",
+        "note.txt",
+    ] {
+        std::fs::write(ground.log_dir().join(name), b"").unwrap();
+    }
+    assert_eq!(reopened(&ground), expected(3));
+    assert_eq!(
+        ground.files(),
+        [
+            "0.log",
+            "00000000000000000000.index",
+            "00000000000000000000.log",
+            "00000000000000000002.index",
+            "00000000000000000002.log",
+            "note.txt"
+        ]
+    );
+}
+
+#[test]
+fn an_interrupted_swap_is_finished_and_spares_the_segment_below() {
+    // Segments 0, 2, 4, 6. The cleaner made one of 2 and 4; the plain 2 had been renamed away already.
+    let ground = killed(7);
+    let swapped = [stored(3, b"3"), stored(5, b"5")].concat();
+    std::fs::write(ground.log_dir().join("00000000000000000002.log.swap"), swapped).unwrap();
+    std::fs::remove_file(ground.segment(2)).unwrap();
+    assert_eq!(reopened(&ground), ["0", "1", "3", "5", "6"]);
+    assert!(!ground.segment(4).exists());
+}
+
+#[test]
+fn compressed_sets_are_recovered_without_being_opened() {
+    let ground = Ground::new(LogConfig {
+        index_interval_bytes: 0,
+        ..LogConfig::default()
+    });
+    let manager = ground.open();
+    let log = ground.log(&manager);
+    for _ in 0..3 {
+        log.append_as_leader(set(Codec::Lz4, &[b"a", b"b"]), ground.now()).unwrap();
+    }
+    log.flush().unwrap();
+    drop((manager, log));
+    let before = std::fs::read(ground.index(0)).unwrap();
+    assert_eq!(reopened(&ground).len(), 6);
+    assert_eq!(before.len(), 16);
+    assert_eq!(std::fs::read(ground.index(0)).unwrap(), before, "as the appends wrote it");
+}
+
+#[test]
+fn a_topic_whose_name_holds_index_keeps_its_indexes() {
+    let ground = Ground::new(small(70));
+    let tp = crate::cluster::TopicPartition::new("a.index.b", 0);
+    let manager = ground.open();
+    let log = manager.get_or_create(&tp, ground.config.clone()).unwrap();
+    for _ in 0..5 {
+        log.append_as_leader(single(b"x"), ground.now()).unwrap();
+    }
+    manager.shutdown().unwrap();
+    drop((manager, log));
+    let manager = ground.open();
+    assert_eq!(manager.get(&tp).unwrap().end().offset, 5);
+    assert!(ground.dirs[0].join("a.index.b-0/00000000000000000000.index").exists());
+}
+
+#[test]
+fn a_restart_does_not_keep_a_segment_from_rolling_by_time() {
+    let ground = Ground::new(LogConfig {
+        segment: DAY,
+        ..LogConfig::default()
+    });
+    let manager = ground.open();
+    ground.log(&manager).append_as_leader(single(b"x"), ground.now()).unwrap();
+    manager.shutdown().unwrap();
+    drop(manager);
+    ground.clock.advance(DAY * 2);
+    let manager = ground.open();
+    let log = ground.log(&manager);
+    log.append_as_leader(single(b"y"), ground.now()).unwrap();
+    let born = std::fs::metadata(ground.segment(0)).unwrap().created();
+    assert_eq!(log.segment_count(), if born.is_ok() { 2 } else { 1 });
+}
