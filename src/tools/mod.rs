@@ -10,6 +10,7 @@
 mod console_consumer;
 mod console_producer;
 mod get_offset_shell;
+mod dump_log_segments;
 pub mod logging;
 pub mod options;
 pub mod runtime;
@@ -74,6 +75,10 @@ pub static TOOLS: &[Tool] = &[
         name: "zookeeper-shell",
         class: zookeeper_shell::CLASS,
         run: zookeeper_shell::run,
+    Tool {
+        name: "kafka-dump-log",
+        class: "kafka.tools.DumpLogSegments",
+        run: dump_log_segments::run,
     },
 ];
 

@@ -15,6 +15,7 @@ mod foreign;
 mod keeper;
 mod launchers;
 mod replication;
+mod log_bytes;
 mod scenarios;
 mod topics;
 mod tutorial;
