@@ -11,8 +11,10 @@ mod console_consumer;
 mod console_producer;
 mod get_offset_shell;
 mod dump_log_segments;
+mod dev;
 pub mod logging;
 pub mod options;
+mod parent;
 pub mod runtime;
 mod server_start;
 mod server_stop;
@@ -46,6 +48,11 @@ pub static TOOLS: &[Tool] = &[
     console_consumer::TOOL,
     console_producer::TOOL,
     get_offset_shell::TOOL,
+    Tool {
+        name: "kafka-dev",
+        class: "kafka.Dev",
+        run: dev::run,
+    },
     Tool {
         name: "kafka-server-start",
         class: server_start::CLASS,
