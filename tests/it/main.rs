@@ -8,6 +8,7 @@ mod support;
 mod bad_input;
 mod configuration;
 mod console;
+mod controller;
 mod crash;
 mod data_path;
 mod floors;
