@@ -122,7 +122,10 @@ impl DevCluster {
         let data = match &settings.data_dir {
             Some(path) => DataDir::Kept(path.clone()),
             None => DataDir::Temporary(
-                tempfile::Builder::new().prefix("kafka-dev-").tempdir().map_err(Error::Directory)?,
+                tempfile::Builder::new()
+                    .prefix("kafka-dev-")
+                    .tempdir()
+                    .map_err(Error::Directory)?,
             ),
         };
         let clock = settings.clock.clone();
@@ -134,9 +137,18 @@ impl DevCluster {
                 return Err(e);
             }
         };
-        let bootstrap_servers =
-            broker.advertised().iter().map(Endpoint::address).collect::<Vec<_>>().join(",");
-        let cluster = DevCluster { broker, keeper, data, bootstrap_servers };
+        let bootstrap_servers = broker
+            .advertised()
+            .iter()
+            .map(Endpoint::address)
+            .collect::<Vec<_>>()
+            .join(",");
+        let cluster = DevCluster {
+            broker,
+            keeper,
+            data,
+            bootstrap_servers,
+        };
         match cluster.make_ready(&settings.topics, &clock).await {
             Ok(()) => Ok(cluster),
             Err(e) => {
@@ -148,12 +160,23 @@ impl DevCluster {
 
     async fn make_ready(&self, topics: &[(String, i32)], clock: &Clock) -> Result<()> {
         for (topic, partitions) in topics {
-            let made =
-                admin::create_topic(self.broker.zookeeper(), topic, *partitions, 1, &Default::default()).await;
+            let made = admin::create_topic(
+                self.broker.zookeeper(),
+                topic,
+                *partitions,
+                1,
+                &Default::default(),
+            )
+            .await;
             match made {
                 Ok(_) => {}
                 Err(admin::Error::TopicExists(_)) => info!("topic {topic} is there already"),
-                Err(source) => return Err(Error::Topic { topic: topic.clone(), source }),
+                Err(source) => {
+                    return Err(Error::Topic {
+                        topic: topic.clone(),
+                        source,
+                    });
+                }
             }
         }
         let mut metadata = self.broker.metadata();
@@ -199,7 +222,9 @@ impl DevCluster {
 
     /// Stops the broker, then ZooKeeper, and removes a temporary directory.
     pub async fn stop(self) {
-        let DevCluster { broker, keeper, data, .. } = self;
+        let DevCluster {
+            broker, keeper, data, ..
+        } = self;
         broker.stop().await;
         keeper.stop().await;
         if let DataDir::Temporary(dir) = data {

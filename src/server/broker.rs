@@ -461,18 +461,16 @@ fn halt(failure: &watch::Sender<Option<String>>) -> Fatal {
 /// Kafka's gauges of what this broker leads and holds.
 fn show_replicas(replicas: &Arc<ReplicaManager>, metrics: &Registry) {
     let name = |name| Name::new("kafka.server", "ReplicaManager", name, &[]);
-    let shown: [(&str, fn(&ReplicaManager) -> usize); 3] = [
-        ("LeaderCount", |r| r.counts().0),
-        ("PartitionCount", |r| r.counts().1),
-        ("UnderReplicatedPartitions", |r| r.counts().2),
-    ];
-    for (gauge, count) in shown {
+    let show = |gauge, count: fn(&ReplicaManager) -> usize| {
         let replicas = Arc::downgrade(replicas);
         metrics.gauge_of(name(gauge), move || {
             let count = replicas.upgrade().map_or(0, |r| count(&r));
             i64::try_from(count).unwrap_or(i64::MAX)
         });
-    }
+    };
+    show("LeaderCount", |r| r.counts().0);
+    show("PartitionCount", |r| r.counts().1);
+    show("UnderReplicatedPartitions", |r| r.counts().2);
 }
 
 /// A candidate; it stands once this broker is registered.

@@ -17,7 +17,7 @@ use crate::util::clock::Clock;
 use crate::util::fs;
 
 /// Runs until it is told to end, or its parent does.
-pub fn run(args: &[String]) -> ExitCode {
+pub(super) fn run(args: &[String]) -> ExitCode {
     let words = std::iter::once("kafka dev".into()).chain(args.iter().map(OsString::from));
     let options = match command().try_get_matches_from(words) {
         Ok(options) => options,
@@ -33,7 +33,11 @@ pub fn run(args: &[String]) -> ExitCode {
 
 fn command() -> Command {
     let port = |name: &'static str, default: &'static str| {
-        Arg::new(name).long(name).value_name("PORT").value_parser(value_parser!(u16)).default_value(default)
+        Arg::new(name)
+            .long(name)
+            .value_name("PORT")
+            .value_parser(value_parser!(u16))
+            .default_value(default)
     };
     Command::new("kafka dev")
         .about("A ZooKeeper and a broker in one process, for development and tests")
@@ -101,7 +105,11 @@ fn settings(options: &ArgMatches) -> DevSettings {
         zookeeper_port: port("zookeeper-port"),
         data_dir: options.get_one("data-dir").cloned(),
         topics: many("topics"),
-        overrides: options.get_many("override").unwrap_or_default().cloned().collect(),
+        overrides: options
+            .get_many("override")
+            .unwrap_or_default()
+            .cloned()
+            .collect(),
         clock: Clock::system(),
     }
 }
@@ -165,7 +173,15 @@ mod tests {
 
     #[test]
     fn the_command_line_becomes_settings() {
-        let words = ["kafka dev", "--port", "0", "--topics", "a:3,b", "--override", "k=v=w"];
+        let words = [
+            "kafka dev",
+            "--port",
+            "0",
+            "--topics",
+            "a:3,b",
+            "--override",
+            "k=v=w",
+        ];
         let options = command().try_get_matches_from(words).unwrap();
         let s = settings(&options);
         assert_eq!((s.port, s.zookeeper_port), (0, 2181));

@@ -145,10 +145,7 @@ fn parser() -> OptionParser {
         .described_as("size")
         .of_type(ArgType::Integer)
         .defaults_to(5 * 1024 * 1024);
-    parser.accepts(
-        "deep-iteration",
-        "if set, uses deep instead of shallow iteration",
-    );
+    parser.accepts("deep-iteration", "if set, uses deep instead of shallow iteration");
     for (option, what) in [("value-decoder-class", "messages"), ("key-decoder-class", "keys")] {
         let description = format!(
             "if set, used to deserialize the {what}. This class should implement kafka.serializer.Decoder trait. \
@@ -184,7 +181,11 @@ impl<W: Write> Dump<W> {
         )?;
         for file in self.settings.files.clone() {
             let path = PathBuf::from(&file);
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             if name.ends_with(".log") {
                 self.line(&format!("Dumping {file}"))?;
                 self.log(&path, &name, &decoder)?;

@@ -9,9 +9,9 @@
 
 mod console_consumer;
 mod console_producer;
-mod get_offset_shell;
-mod dump_log_segments;
 mod dev;
+mod dump_log_segments;
+mod get_offset_shell;
 pub mod logging;
 pub mod options;
 mod parent;
@@ -47,12 +47,17 @@ pub struct Tool {
 pub static TOOLS: &[Tool] = &[
     console_consumer::TOOL,
     console_producer::TOOL,
-    get_offset_shell::TOOL,
     Tool {
         name: "kafka-dev",
         class: "kafka.Dev",
         run: dev::run,
     },
+    Tool {
+        name: "kafka-dump-log",
+        class: "kafka.tools.DumpLogSegments",
+        run: dump_log_segments::run,
+    },
+    get_offset_shell::TOOL,
     Tool {
         name: "kafka-server-start",
         class: server_start::CLASS,
@@ -82,10 +87,6 @@ pub static TOOLS: &[Tool] = &[
         name: "zookeeper-shell",
         class: zookeeper_shell::CLASS,
         run: zookeeper_shell::run,
-    Tool {
-        name: "kafka-dump-log",
-        class: "kafka.tools.DumpLogSegments",
-        run: dump_log_segments::run,
     },
 ];
 

@@ -8,8 +8,7 @@ use crate::util::clock::Clock;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The process that started this one.
-#[derive(Debug)]
-pub struct Parent {
+pub(super) struct Parent {
     #[cfg(unix)]
     id: Option<rustix::process::Pid>,
     #[cfg(windows)]
@@ -20,7 +19,7 @@ impl Parent {
     /// To be called early: a parent that is gone already cannot be told from the one that adopted
     /// this process.
     #[cfg(unix)]
-    pub fn of_this_process() -> Parent {
+    pub(super) fn of_this_process() -> Parent {
         Parent {
             id: rustix::process::getppid(),
         }
@@ -28,7 +27,7 @@ impl Parent {
 
     /// To be called early: the number of a parent that is gone already may be another's.
     #[cfg(windows)]
-    pub fn of_this_process() -> Parent {
+    pub(super) fn of_this_process() -> Parent {
         use winsafe::{HPROCESS, HPROCESSLIST, co};
         let own = winsafe::GetCurrentProcessId();
         let parent = HPROCESSLIST::CreateToolhelp32Snapshot(co::TH32CS::SNAPPROCESS, None)
@@ -43,7 +42,7 @@ impl Parent {
     }
 
     /// Returns once it is gone; for ever if there is none to be seen.
-    pub async fn gone(&self, clock: &Clock) {
+    pub(super) async fn gone(&self, clock: &Clock) {
         while self.lives() {
             clock.sleep(LOOK).await;
         }

@@ -20,7 +20,7 @@ pub(super) const CLASS: &str = "kafka.Kafka";
 
 /// Exit code 0 after an end in order that nobody asked for by a signal, 143 and 130 after SIGTERM and
 /// SIGINT as a JVM has it, 1 when the broker cannot start or its disk fails.
-pub fn run(args: &[String]) -> ExitCode {
+pub(super) fn run(args: &[String]) -> ExitCode {
     let properties = match properties(args) {
         Ok(properties) => properties,
         Err(code) => return code,

@@ -57,24 +57,45 @@ impl Ground {
         let replicas = |ids: &&[i32]| ids.iter().map(|id| BrokerId(*id)).collect();
         let assignment = (0..).zip(assignment.iter().map(replicas)).collect();
         let assignment = znodes::topic::encode(&assignment);
-        for (path, data) in [(paths::topic_config(topic), config), (paths::topic(topic), assignment)] {
-            self.operator.create(&path, Some(data.as_bytes()), CreateMode::Persistent).await.unwrap();
+        for (path, data) in [
+            (paths::topic_config(topic), config),
+            (paths::topic(topic), assignment),
+        ] {
+            self.operator
+                .create(&path, Some(data.as_bytes()), CreateMode::Persistent)
+                .await
+                .unwrap();
         }
     }
 
     async fn delete_topic(&self, topic: &str) {
         let path = paths::delete_topic(topic);
-        self.operator.create(&path, Some(b""), CreateMode::Persistent).await.unwrap();
+        self.operator
+            .create(&path, Some(b""), CreateMode::Persistent)
+            .await
+            .unwrap();
     }
 
     async fn state(&self, topic: &str, partition: i32) -> Option<String> {
-        let node = self.operator.get(&paths::partition_state(topic, partition)).await.unwrap()?;
-        Some(format!("{} v{}", String::from_utf8(node.data?.to_vec()).unwrap(), node.stat.version))
+        let node = self
+            .operator
+            .get(&paths::partition_state(topic, partition))
+            .await
+            .unwrap()?;
+        Some(format!(
+            "{} v{}",
+            String::from_utf8(node.data?.to_vec()).unwrap(),
+            node.stat.version
+        ))
     }
 
     async fn is_gone(&self, topic: &str) -> bool {
         let mut there = false;
-        for path in [paths::topic(topic), paths::topic_config(topic), paths::delete_topic(topic)] {
+        for path in [
+            paths::topic(topic),
+            paths::topic_config(topic),
+            paths::delete_topic(topic),
+        ] {
             there |= self.operator.exists(&path).await.unwrap().is_some();
         }
         !there
@@ -104,7 +125,10 @@ fn controller(broker: &FakeBroker) -> Controller {
 
 async fn until_active(controller: &Controller) {
     let mut active = controller.active_receiver();
-    tokio::time::timeout(LIMIT, active.wait_for(|a| *a)).await.expect("it is elected").unwrap();
+    tokio::time::timeout(LIMIT, active.wait_for(|a| *a))
+        .await
+        .expect("it is elected")
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,12 +140,20 @@ async fn a_single_broker_is_controller_leader_and_deleter() {
     let node = ground.operator.get(paths::CONTROLLER).await.unwrap().unwrap();
     assert_eq!(node.stat.ephemeral_owner, broker.session.session_id());
     assert_eq!(znodes::controller::decode(&node.data.unwrap()), Ok(BrokerId(0)));
-    let epoch = ground.operator.get(paths::CONTROLLER_EPOCH).await.unwrap().unwrap();
+    let epoch = ground
+        .operator
+        .get(paths::CONTROLLER_EPOCH)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(epoch.data.as_deref(), Some(&b"1"[..]));
 
     broker.forget();
     ground.create_topic("t", &[&[0], &[0], &[0]]).await;
-    wait_until_async("the leader is told everywhere", LIMIT, || async { broker.picture("t", 2) == Some(0) }).await;
+    wait_until_async("the leader is told everywhere", LIMIT, || async {
+        broker.picture("t", 2) == Some(0)
+    })
+    .await;
     for p in 0..3 {
         // To the byte what 0.9.0.1 writes.
         let state = r#"{"controller_epoch":1,"leader":0,"version":1,"leader_epoch":0,"isr":[0]} v0"#;
@@ -154,7 +186,10 @@ async fn a_single_broker_is_controller_leader_and_deleter() {
 
     // The same name again, at once.
     ground.create_topic("t", &[&[0]]).await;
-    wait_until_async("it is led again", LIMIT, || async { broker.role("t", 0) == Some((0, 0)) }).await;
+    wait_until_async("it is led again", LIMIT, || async {
+        broker.role("t", 0) == Some((0, 0))
+    })
+    .await;
     controller.stop().await;
     broker.stop().await;
     ground.stop().await;
@@ -164,14 +199,29 @@ async fn a_single_broker_is_controller_leader_and_deleter() {
 async fn a_new_partition_is_led_and_an_unreadable_topic_harms_none_but_itself() {
     let ground = Ground::new().await;
     let broker = ground.broker(0).await;
-    ground.operator.create(&paths::topic("bad"), Some(b"{"), CreateMode::Persistent).await.unwrap();
+    ground
+        .operator
+        .create(&paths::topic("bad"), Some(b"{"), CreateMode::Persistent)
+        .await
+        .unwrap();
     let controller = controller(&broker);
     until_active(&controller).await;
     ground.create_topic("t", &[&[0]]).await;
-    wait_until_async("t is led", LIMIT, || async { broker.role("t", 0) == Some((0, 0)) }).await;
+    wait_until_async("t is led", LIMIT, || async {
+        broker.role("t", 0) == Some((0, 0))
+    })
+    .await;
     let two = r#"{"version":1,"partitions":{"1":[0],"0":[0]}}"#;
-    ground.operator.set(&paths::topic("t"), two.as_bytes(), -1).await.unwrap();
-    ground.operator.set(&paths::topic("bad"), two.as_bytes(), -1).await.unwrap();
+    ground
+        .operator
+        .set(&paths::topic("t"), two.as_bytes(), -1)
+        .await
+        .unwrap();
+    ground
+        .operator
+        .set(&paths::topic("bad"), two.as_bytes(), -1)
+        .await
+        .unwrap();
     for topic in ["t", "bad"] {
         wait_until_async("the second partition is led", LIMIT, || async {
             broker.role(topic, 1) == Some((0, 0))
@@ -208,19 +258,35 @@ async fn a_broker_that_goes_loses_its_leaderships_and_hears_of_all_when_it_comes
     // It bounces so fast that nobody sees it gone: its new life is told all the same (KAFKA-1120).
     two.stop().await;
     let two = ground.broker(2).await;
-    wait_until_async("2 follows again", LIMIT, || async { two.role("t", 1) == Some((1, 1)) }).await;
+    wait_until_async("2 follows again", LIMIT, || async {
+        two.role("t", 1) == Some((1, 1))
+    })
+    .await;
 
     // A leader changes its ISR and says so: all hear of it, and the word is taken away.
     let grown = r#"{"controller_epoch":1,"leader":1,"version":1,"leader_epoch":1,"isr":[1,2]}"#;
     for p in 0..2 {
-        ground.operator.set(&paths::partition_state("t", p), grown.as_bytes(), 1).await.unwrap();
+        ground
+            .operator
+            .set(&paths::partition_state("t", p), grown.as_bytes(), 1)
+            .await
+            .unwrap();
     }
     let word = r#"{"version":1,"partitions":[{"topic":"t","partition":0},{"topic":"t","partition":1}]}"#;
     let sequence = paths::isr_change_sequence();
     let mode = CreateMode::PersistentSequential;
-    ground.operator.create(&sequence, Some(word.as_bytes()), mode).await.unwrap();
+    ground
+        .operator
+        .create(&sequence, Some(word.as_bytes()), mode)
+        .await
+        .unwrap();
     wait_until_async("the word is taken away", LIMIT, || async {
-        let (left, _) = ground.operator.children(paths::ISR_CHANGES).await.unwrap().unwrap();
+        let (left, _) = ground
+            .operator
+            .children(paths::ISR_CHANGES)
+            .await
+            .unwrap()
+            .unwrap();
         left.is_empty()
     })
     .await;
@@ -228,8 +294,15 @@ async fn a_broker_that_goes_loses_its_leaderships_and_hears_of_all_when_it_comes
     // The preferred leaders, as asked for.
     let wish = r#"{"version":1,"partitions":[{"topic":"t","partition":0},{"topic":"x","partition":9}]}"#;
     let path = paths::PREFERRED_REPLICA_ELECTION;
-    ground.operator.create_recursive(path, Some(wish.as_bytes()), CreateMode::Persistent).await.unwrap();
-    wait_until_async("2 leads 0 again", LIMIT, || async { two.role("t", 0) == Some((2, 2)) }).await;
+    ground
+        .operator
+        .create_recursive(path, Some(wish.as_bytes()), CreateMode::Persistent)
+        .await
+        .unwrap();
+    wait_until_async("2 leads 0 again", LIMIT, || async {
+        two.role("t", 0) == Some((2, 2))
+    })
+    .await;
     wait_until_async("the wish is taken away", LIMIT, || async {
         ground.operator.exists(path).await.unwrap().is_none()
     })
@@ -239,7 +312,10 @@ async fn a_broker_that_goes_loses_its_leaderships_and_hears_of_all_when_it_comes
     assert_eq!(controller.controlled_shutdown(BrokerId(2)).await, Ok(vec![]));
     wait_until_async("1 leads", LIMIT, || async { one.role("t", 0) == Some((1, 3)) }).await;
     let unknown = controller.controlled_shutdown(BrokerId(7)).await;
-    assert_eq!(unknown, Err(ControlledShutdownError::BrokerNotAvailable(BrokerId(7))));
+    assert_eq!(
+        unknown,
+        Err(ControlledShutdownError::BrokerNotAvailable(BrokerId(7)))
+    );
     controller.stop().await;
     one.stop().await;
     two.stop().await;
@@ -264,7 +340,8 @@ async fn deletion_survives_the_controllers_death_and_waits_for_a_broker_that_is_
     ground.delete_topic("t").await;
     let deleted = |broker: &FakeBroker| {
         let told = broker.told();
-        told.iter().any(|t| matches!(t, Told::Stop(s) if s.delete_partitions))
+        told.iter()
+            .any(|t| matches!(t, Told::Stop(s) if s.delete_partitions))
     };
     wait_until_async("1 has deleted", LIMIT, || async { deleted(&one) }).await;
     // The controller dies in the middle.
@@ -274,7 +351,12 @@ async fn deletion_survives_the_controllers_death_and_waits_for_a_broker_that_is_
     until_active(&second).await;
     wait_until_async("2 has deleted", LIMIT, || async { deleted(&two) }).await;
     assert!(!ground.is_gone("t").await, "1 may still have a copy");
-    let epoch = ground.operator.get(paths::CONTROLLER_EPOCH).await.unwrap().unwrap();
+    let epoch = ground
+        .operator
+        .get(paths::CONTROLLER_EPOCH)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((epoch.data.as_deref(), epoch.stat.version), (Some(&b"2"[..]), 1));
 
     let one = ground.broker(1).await;
@@ -303,15 +385,24 @@ async fn a_lost_session_ends_the_reign_and_the_next_begins_after_the_registratio
     let controller = controller(&broker);
     until_active(&controller).await;
     ground.create_topic("t", &[&[0]]).await;
-    wait_until_async("t is led", LIMIT, || async { broker.role("t", 0) == Some((0, 0)) }).await;
+    wait_until_async("t is led", LIMIT, || async {
+        broker.role("t", 0) == Some((0, 0))
+    })
+    .await;
 
     let generation = broker.session.generation();
     end_session(&ground.connect, &broker.session).await;
     let mut active = controller.active_receiver();
-    tokio::time::timeout(LIMIT, active.wait_for(|a| !*a)).await.expect("it resigns").unwrap();
+    tokio::time::timeout(LIMIT, active.wait_for(|a| !*a))
+        .await
+        .expect("it resigns")
+        .unwrap();
     let mut state = broker.session.state();
     let next = state.wait_for(|s| s.generation > generation && s.connected);
-    tokio::time::timeout(LIMIT, next).await.expect("a new session").unwrap();
+    tokio::time::timeout(LIMIT, next)
+        .await
+        .expect("a new session")
+        .unwrap();
     assert!(
         ground.operator.exists(paths::CONTROLLER).await.unwrap().is_none(),
         "nobody stands before it is registered"
@@ -319,7 +410,10 @@ async fn a_lost_session_ends_the_reign_and_the_next_begins_after_the_registratio
     broker.forget();
     broker.register().await;
     until_active(&controller).await;
-    wait_until_async("the role is told anew", LIMIT, || async { broker.role("t", 0) == Some((0, 0)) }).await;
+    wait_until_async("the role is told anew", LIMIT, || async {
+        broker.role("t", 0) == Some((0, 0))
+    })
+    .await;
     let Told::Picture(picture) = &broker.told()[0] else {
         panic!("the picture comes first");
     };
@@ -342,13 +436,19 @@ async fn end_session(connect: &str, session: &Session) {
     hello.extend(i32::try_from(password.len()).unwrap().to_be_bytes());
     hello.extend(&password[..]);
     hello.push(0);
-    stream.write_i32(i32::try_from(hello.len()).unwrap()).await.unwrap();
+    stream
+        .write_i32(i32::try_from(hello.len()).unwrap())
+        .await
+        .unwrap();
     stream.write_all(&hello).await.unwrap();
     let size = stream.read_i32().await.unwrap();
     let mut answer = vec![0; usize::try_from(size).unwrap()];
     stream.read_exact(&mut answer).await.unwrap();
     // xid 1, closeSession.
-    stream.write_all(&[0, 0, 0, 8, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xf5]).await.unwrap();
+    stream
+        .write_all(&[0, 0, 0, 8, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xf5])
+        .await
+        .unwrap();
     let _ = stream.read_i32().await;
 }
 
@@ -357,7 +457,10 @@ async fn a_node_left_by_an_earlier_life_of_the_broker_is_replaced_at_once() {
     let ground = Ground::new().await;
     let ghost = session(&ground.connect).await;
     let left = znodes::controller::encode(BrokerId(0), WallMs(1));
-    ghost.create(paths::CONTROLLER, Some(left.as_bytes()), CreateMode::Ephemeral).await.unwrap();
+    ghost
+        .create(paths::CONTROLLER, Some(left.as_bytes()), CreateMode::Ephemeral)
+        .await
+        .unwrap();
     let broker = ground.broker(0).await;
     let controller = controller(&broker);
     until_active(&controller).await;
@@ -367,10 +470,16 @@ async fn a_node_left_by_an_earlier_life_of_the_broker_is_replaced_at_once() {
     // Somebody takes the office away: it is not fought over, and not taken back while it is held.
     ground.operator.delete(paths::CONTROLLER, -1).await.unwrap();
     let other = znodes::controller::encode(BrokerId(9), WallMs(1));
-    let made = ground.operator.create(paths::CONTROLLER, Some(other.as_bytes()), CreateMode::Ephemeral).await;
+    let made = ground
+        .operator
+        .create(paths::CONTROLLER, Some(other.as_bytes()), CreateMode::Ephemeral)
+        .await;
     if made.is_ok() {
         let mut active = controller.active_receiver();
-        tokio::time::timeout(LIMIT, active.wait_for(|a| !*a)).await.expect("it resigns").unwrap();
+        tokio::time::timeout(LIMIT, active.wait_for(|a| !*a))
+            .await
+            .expect("it resigns")
+            .unwrap();
         let node = ground.operator.get(paths::CONTROLLER).await.unwrap().unwrap();
         assert_eq!(node.stat.ephemeral_owner, ground.operator.session_id());
     }
@@ -387,7 +496,11 @@ async fn a_controller_whose_epoch_was_raised_by_another_decides_nothing_more() {
     let controller = controller(&broker);
     until_active(&controller).await;
     // Another controller, which this one has not heard of.
-    ground.operator.set(paths::CONTROLLER_EPOCH, b"7", -1).await.unwrap();
+    ground
+        .operator
+        .set(paths::CONTROLLER_EPOCH, b"7", -1)
+        .await
+        .unwrap();
     ground.create_topic("t", &[&[0]]).await;
     wait_until_async("t is led under a newer epoch", LIMIT, || async {
         let state = ground.state("t", 0).await;
@@ -396,13 +509,22 @@ async fn a_controller_whose_epoch_was_raised_by_another_decides_nothing_more() {
     .await;
     // A broker that knows of a newer controller says so.
     broker.behave(Manner::Refusing(11));
-    ground.operator.set(paths::CONTROLLER_EPOCH, b"20", -1).await.unwrap();
+    ground
+        .operator
+        .set(paths::CONTROLLER_EPOCH, b"20", -1)
+        .await
+        .unwrap();
     broker.forget();
-    ground.operator.set(&paths::topic("t"), br#"{"version":1,"partitions":{"0":[0]}}"#, -1).await.unwrap();
+    ground
+        .operator
+        .set(&paths::topic("t"), br#"{"version":1,"partitions":{"0":[0]}}"#, -1)
+        .await
+        .unwrap();
     let gone = ground.broker(5).await;
     wait_until_async("the broker hears of epoch 21", LIMIT, || async {
         let told = broker.told();
-        told.iter().any(|t| matches!(t, Told::Picture(p) if p.controller_epoch == 21))
+        told.iter()
+            .any(|t| matches!(t, Told::Picture(p) if p.controller_epoch == 21))
     })
     .await;
     controller.stop().await;
@@ -421,11 +543,17 @@ async fn a_broker_that_does_not_answer_keeps_nobody_else_waiting() {
     for i in 0..20 {
         let topic = format!("t{i}");
         ground.create_topic(&topic, &[&[1, 2]]).await;
-        wait_until_async("the topic is led", LIMIT, || async { one.role(&topic, 0) == Some((1, 0)) }).await;
+        wait_until_async("the topic is led", LIMIT, || async {
+            one.role(&topic, 0) == Some((1, 0))
+        })
+        .await;
     }
     // What waited for it comes in few requests, its roles among them.
     two.behave(Manner::Willing);
-    wait_until_async("2 has caught up", LIMIT, || async { two.role("t19", 0) == Some((1, 0)) }).await;
+    wait_until_async("2 has caught up", LIMIT, || async {
+        two.role("t19", 0) == Some((1, 0))
+    })
+    .await;
     assert!(two.told().len() < 12, "{} requests", two.told().len());
     assert_eq!(two.role("t0", 0), Some((1, 0)));
     controller.stop().await;
@@ -444,21 +572,37 @@ async fn partitions_are_moved_as_wished_and_the_wish_is_taken_away() {
     wait_until_async("t is led", LIMIT, || async { one.role("t", 0) == Some((1, 0)) }).await;
     let wish = r#"{"version":1,"partitions":[{"topic":"t","partition":0,"replicas":[2]}]}"#;
     let path = paths::REASSIGN_PARTITIONS;
-    ground.operator.create_recursive(path, Some(wish.as_bytes()), CreateMode::Persistent).await.unwrap();
-    wait_until_async("2 is to follow", LIMIT, || async { two.role("t", 0) == Some((1, 1)) }).await;
+    ground
+        .operator
+        .create_recursive(path, Some(wish.as_bytes()), CreateMode::Persistent)
+        .await
+        .unwrap();
+    wait_until_async("2 is to follow", LIMIT, || async {
+        two.role("t", 0) == Some((1, 1))
+    })
+    .await;
     // The leader takes it into the ISR.
     let grown = r#"{"controller_epoch":1,"leader":1,"version":1,"leader_epoch":1,"isr":[1,2]}"#;
-    ground.operator.set(&paths::partition_state("t", 0), grown.as_bytes(), 1).await.unwrap();
+    ground
+        .operator
+        .set(&paths::partition_state("t", 0), grown.as_bytes(), 1)
+        .await
+        .unwrap();
     wait_until_async("the wish is taken away", LIMIT, || async {
         ground.operator.exists(path).await.unwrap().is_none()
     })
     .await;
     let node = ground.operator.get(&paths::topic("t")).await.unwrap().unwrap();
-    assert_eq!(node.data.as_deref(), Some(&br#"{"version":1,"partitions":{"0":[2]}}"#[..]));
+    assert_eq!(
+        node.data.as_deref(),
+        Some(&br#"{"version":1,"partitions":{"0":[2]}}"#[..])
+    );
     let state = r#"{"controller_epoch":1,"leader":2,"version":1,"leader_epoch":3,"isr":[2]} v4"#;
     assert_eq!(ground.state("t", 0).await.as_deref(), Some(state));
     wait_until_async("1 deletes its copy", LIMIT, || async {
-        one.told().iter().any(|t| matches!(t, Told::Stop(s) if s.delete_partitions))
+        one.told()
+            .iter()
+            .any(|t| matches!(t, Told::Stop(s) if s.delete_partitions))
     })
     .await;
     controller.stop().await;

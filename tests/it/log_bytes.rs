@@ -177,7 +177,10 @@ fn segments_and_indexes_are_those_of_the_genuine_broker() {
         assert!(got.keys().eq(expected.keys()), "{topic}");
         if codec == Codec::None {
             assert!(got.len() > 4, "several segments");
-            assert!(got.values().filter(|b| b.len() % 8 == 0).any(|b| b.len() > 100), "entries");
+            assert!(
+                got.values().filter(|b| b.len() % 8 == 0).any(|b| b.len() > 100),
+                "entries"
+            );
             assert!(got == expected, "{topic}");
         } else {
             same_content(topic, got, expected);
@@ -195,7 +198,10 @@ fn same_content(topic: &str, got: BTreeMap<String, Vec<u8>>, expected: BTreeMap<
     for ((name, got), expected) in got.into_iter().zip(expected.into_values()) {
         if name.ends_with(".index") {
             let (got, expected) = (index_offsets(&got), index_offsets(&expected));
-            assert!(got.len().abs_diff(expected.len()) <= 3 && !got.is_empty(), "{topic} {name}");
+            assert!(
+                got.len().abs_diff(expected.len()) <= 3 && !got.is_empty(),
+                "{topic} {name}"
+            );
             continue;
         }
         let headers = |set: &[u8]| {
@@ -239,11 +245,22 @@ fn each_opens_what_the_other_left(root: &Path, connect: &str, settings: &str, th
         let mut wire = Wire::connect(broker.port, LIMIT).unwrap();
         let all = wait_for("it serves", LIMIT, || wire.read_all(topic, 0, 0).ok());
         assert!(all.iter().map(|m| m.offset).eq(0..ends[topic]), "{topic}");
-        let sent: Vec<_> = sets(codec).iter().flat_map(|s| flatten(s, true).unwrap()).collect();
+        let sent: Vec<_> = sets(codec)
+            .iter()
+            .flat_map(|s| flatten(s, true).unwrap())
+            .collect();
         let tail = &all[all.len() - sent.len()..];
-        assert!(tail.iter().map(|m| (&m.key, &m.value)).eq(sent.iter().map(|m| (&m.key, &m.value))));
+        assert!(
+            tail.iter()
+                .map(|m| (&m.key, &m.value))
+                .eq(sent.iter().map(|m| (&m.key, &m.value)))
+        );
     }
-    assert!(!broker.program.printed().contains("orrupt"), "{}", broker.program.printed());
+    assert!(
+        !broker.program.printed().contains("orrupt"),
+        "{}",
+        broker.program.printed()
+    );
     signal(broker.program.id(), "TERM");
     broker.program.wait(LIMIT);
 }
@@ -262,7 +279,10 @@ fn both_dump_tools_print_the_same_of_our_files() {
     ours.manager.shutdown().unwrap();
 
     let some = |suffix| {
-        let all: Vec<String> = TOPICS.iter().flat_map(|(t, _)| paths(&ours.dir, t, suffix)).collect();
+        let all: Vec<String> = TOPICS
+            .iter()
+            .flat_map(|(t, _)| paths(&ours.dir, t, suffix))
+            .collect();
         all.join(",")
     };
     let (logs, indexes) = (some(".log"), some(".index"));
@@ -299,7 +319,11 @@ fn both_dump_tools_print_the_same_of_our_files() {
         assert_eq!(ours.status.code(), theirs.status.code());
         let first_lines = |out: &Output| {
             let lines = text(&out.stderr);
-            lines.lines().filter(|l| !l.starts_with("\tat ")).map(str::to_owned).collect::<Vec<_>>()
+            lines
+                .lines()
+                .filter(|l| !l.starts_with("\tat "))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
         };
         assert_eq!(first_lines(&ours), first_lines(&theirs));
     }
@@ -313,12 +337,26 @@ fn offsets_topic_prints_the_same(dir: &Path) {
     let key = [&[0, 1][..], &string("group"), &string("topic"), &[0, 0, 0, 3]].concat();
     for (offset, metadata) in [(42i64, ""), (43, "note")] {
         let stamp = 7i64.to_be_bytes();
-        let value = [&[0, 1][..], &offset.to_be_bytes(), &string(metadata), &stamp, &stamp].concat();
+        let value = [
+            &[0, 1][..],
+            &offset.to_be_bytes(),
+            &string(metadata),
+            &stamp,
+            &stamp,
+        ]
+        .concat();
         put_entry(&mut set, offset - 42, 0, Some(&key), Some(&value));
     }
     put_entry(&mut set, 2, 0, Some(&key), None);
     let partitions = [&[0, 0, 0, 2][..], &[0, 0, 0, 0], &[0, 0, 0, 1]].concat();
-    let assignment = [&[0, 0][..], &[0, 0, 0, 1], &string("t"), &partitions, &bytes(&[0, 171])].concat();
+    let assignment = [
+        &[0, 0][..],
+        &[0, 0, 0, 1],
+        &string("t"),
+        &partitions,
+        &bytes(&[0, 171]),
+    ]
+    .concat();
     for (offset, kind) in [(3, "consumer"), (4, "connect")] {
         let member = [
             &string("member-1")[..],
@@ -329,7 +367,14 @@ fn offsets_topic_prints_the_same(dir: &Path) {
             &bytes(&assignment),
         ]
         .concat();
-        let head = [&[0, 0][..], &string(kind), &[0, 0, 0, 5], &string("range"), &string("member-1")].concat();
+        let head = [
+            &[0, 0][..],
+            &string(kind),
+            &[0, 0, 0, 5],
+            &string("range"),
+            &string("member-1"),
+        ]
+        .concat();
         let value = [&head[..], &[0, 0, 0, 1], &member].concat();
         let key = [&[0, 2][..], &string("group")].concat();
         put_entry(&mut set, offset, 0, Some(&key), Some(&value));
@@ -338,6 +383,12 @@ fn offsets_topic_prints_the_same(dir: &Path) {
     std::fs::write(&log, &set).unwrap();
     let file = log.display().to_string();
     let seen = same_dump(&["--files", &file, "--offsets-decoder", "--print-data-log"]);
-    assert!(seen.contains("key: offset::group:topic:3 payload: 43:note"), "{seen}");
-    assert!(seen.contains("consumer:range:5:{member-1=[t-0, t-1]:AB}"), "{seen}");
+    assert!(
+        seen.contains("key: offset::group:topic:3 payload: 43:note"),
+        "{seen}"
+    );
+    assert!(
+        seen.contains("consumer:range:5:{member-1=[t-0, t-1]:AB}"),
+        "{seen}"
+    );
 }

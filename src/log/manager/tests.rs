@@ -2,7 +2,8 @@ use super::*;
 use crate::log::testing::{Ground, read_all, single, small, tp, values};
 
 fn append(log: &Log, ground: &Ground, value: &str) {
-    log.append_as_leader(single(value.as_bytes()), ground.now()).unwrap();
+    log.append_as_leader(single(value.as_bytes()), ground.now())
+        .unwrap();
 }
 
 #[test]
@@ -14,7 +15,10 @@ fn a_clean_stop_leaves_mark_and_checkpoint_and_the_next_start_takes_the_mark() {
     manager.shutdown().unwrap();
     let dir = &ground.dirs[0];
     assert!(dir.join(files::CLEAN_SHUTDOWN).exists());
-    assert_eq!(std::fs::read(dir.join(files::RECOVERY_CHECKPOINT)).unwrap(), b"0\n1\nt 0 1\n");
+    assert_eq!(
+        std::fs::read(dir.join(files::RECOVERY_CHECKPOINT)).unwrap(),
+        b"0\n1\nt 0 1\n"
+    );
     let manager = ground.open();
     assert!(manager.was_clean());
     assert!(!dir.join(files::CLEAN_SHUTDOWN).exists());
@@ -104,7 +108,10 @@ fn new_partitions_go_where_the_fewest_are() {
     }
     for dir in &ground.dirs {
         let partitions = std::fs::read_dir(dir).unwrap();
-        assert_eq!(partitions.filter(|e| e.as_ref().unwrap().path().is_dir()).count(), 3);
+        assert_eq!(
+            partitions.filter(|e| e.as_ref().unwrap().path().is_dir()).count(),
+            3
+        );
     }
 }
 
@@ -208,7 +215,10 @@ fn other_settings_take_effect_on_the_logs_of_their_topic() {
         .get_or_create(&TopicPartition::new("u", 0), LogConfig::default())
         .unwrap();
     manager.set_topic_config("t", small(70));
-    assert_eq!((log.config().segment_bytes, other.config().segment_bytes), (70, 1 << 30));
+    assert_eq!(
+        (log.config().segment_bytes, other.config().segment_bytes),
+        (70, 1 << 30)
+    );
 }
 
 #[test]

@@ -4,7 +4,9 @@ fn index(entries: u32) -> (tempfile::TempDir, OffsetIndex) {
     let dir = tempfile::tempdir().unwrap();
     let index = OffsetIndex::create(dir.path().join("i"), 50).unwrap();
     for i in 1..=entries {
-        index.append(50 + Offset::from(i) * 5, u64::from(i) * 100).unwrap();
+        index
+            .append(50 + Offset::from(i) * 5, u64::from(i) * 100)
+            .unwrap();
     }
     (dir, index)
 }

@@ -94,7 +94,10 @@ impl Life {
             60..66 => self.copy_with_gap(),
             66..74 => self.truncate(),
             74..75 => self.restart(),
-            75..81 => self.ground.clock.advance(Duration::from_secs(self.random.below(40))),
+            75..81 => self
+                .ground
+                .clock
+                .advance(Duration::from_secs(self.random.below(40))),
             81..86 => self.retain(),
             86..89 => self.log.flush().unwrap(),
             89..91 => self.manager.run_chores(),
@@ -110,7 +113,11 @@ impl Life {
         let count = 1 + self.random.below(5);
         let mut values = Vec::new();
         for _ in 0..count {
-            let value = self.random.next().to_be_bytes().repeat(usize::try_from(self.random.below(4)).unwrap());
+            let value = self
+                .random
+                .next()
+                .to_be_bytes()
+                .repeat(usize::try_from(self.random.below(4)).unwrap());
             assert!(builder.append(None, Some(&value)));
             values.push(value);
         }
@@ -118,7 +125,11 @@ impl Life {
         let appended = self.log.append_as_leader(set, self.ground.now()).unwrap();
         assert_eq!((appended.first, appended.messages), (self.next, count));
         for (value, offset) in values.into_iter().zip(self.next..) {
-            let group = if codec == Codec::None { offset } else { appended.last };
+            let group = if codec == Codec::None {
+                offset
+            } else {
+                appended.last
+            };
             self.model.push(Kept { offset, value, group });
         }
         self.next = appended.last + 1;
@@ -174,7 +185,11 @@ impl Life {
         // What a truncation left empty at the end is forgotten with the process.
         let after_last = self.model.last().map_or(self.start, |k| k.offset + 1);
         let end = self.log.end().offset;
-        assert!(end >= after_last && end <= self.next, "{after_last} {end} {}", self.next);
+        assert!(
+            end >= after_last && end <= self.next,
+            "{after_last} {end} {}",
+            self.next
+        );
         self.next = end;
     }
 
@@ -214,7 +229,9 @@ impl Life {
             }
             // The machine died: what was not flushed may be lost, from some byte on.
             1 => {
-                let flushed = flushed.filter(|f| f.segment == end.segment).map_or(0, |f| f.position);
+                let flushed = flushed
+                    .filter(|f| f.segment == end.segment)
+                    .map_or(0, |f| f.position);
                 kept = flushed.max(end.position.saturating_sub(self.random.below(100)));
                 file.set_len(kept).unwrap();
             }

@@ -10,7 +10,8 @@ fn filled(config: LogConfig, n: usize) -> (Ground, Arc<Log>) {
     let manager = ground.open();
     let log = ground.log(&manager);
     for i in 0..n {
-        log.append_as_leader(single(i.to_string().as_bytes()), ground.now()).unwrap();
+        log.append_as_leader(single(i.to_string().as_bytes()), ground.now())
+            .unwrap();
     }
     (ground, log)
 }
@@ -31,7 +32,9 @@ fn an_append_says_which_offsets_it_gave() {
 fn nothing_in_gives_minus_one_and_writes_nothing() {
     let (ground, log) = filled(LogConfig::default(), 1);
     for nothing in [&b""[..], &[0; 5], &single(b"x")[..26]] {
-        let appended = log.append_as_leader(BytesMut::from(nothing), ground.now()).unwrap();
+        let appended = log
+            .append_as_leader(BytesMut::from(nothing), ground.now())
+            .unwrap();
         assert_eq!(appended, Appended::NOTHING);
         let copied = log
             .append_as_follower(Bytes::copy_from_slice(nothing), ground.now())
@@ -59,10 +62,15 @@ fn a_set_larger_than_a_segment_is_refused_from_producers_and_taken_from_leaders(
     let (ground, log) = filled(small(100), 1);
     assert!(matches!(
         log.append_as_leader(single(&[0; 80]), ground.now()),
-        Err(Error::SetTooLarge { size: 106, limit: 100 })
+        Err(Error::SetTooLarge {
+            size: 106,
+            limit: 100
+        })
     ));
-    log.append_as_follower(stored(1, &[0; 200]), ground.now()).unwrap();
-    log.append_as_follower(stored(2, &[0; 200]), ground.now()).unwrap();
+    log.append_as_follower(stored(1, &[0; 200]), ground.now())
+        .unwrap();
+    log.append_as_follower(stored(2, &[0; 200]), ground.now())
+        .unwrap();
     assert_eq!(log.segment_count(), 3);
     assert_eq!(read_all(&log, 0, 1000).len(), 3);
 }
@@ -85,7 +93,8 @@ fn offsets_too_far_from_the_base_begin_a_new_segment() {
     let far = i64::from(i32::MAX);
     log.append_as_follower(stored(far, b"a"), ground.now()).unwrap();
     assert_eq!(log.segment_count(), 1);
-    log.append_as_follower(stored(far + 1, b"b"), ground.now()).unwrap();
+    log.append_as_follower(stored(far + 1, b"b"), ground.now())
+        .unwrap();
     assert_eq!(log.segment_count(), 2);
     assert_eq!(log.end().segment, far + 1);
     assert_eq!(values(&read_all(&log, 0, 1000)), ["0", "a", "b"]);
@@ -141,9 +150,16 @@ fn reads_begin_at_the_offset_and_end_at_the_size_or_the_segment() {
     for offset in 0..7 {
         let got = flatten(&bytes(&log, offset, 1000, None), true).unwrap();
         assert_eq!(got[0].offset, offset);
-        assert_eq!(got.last().unwrap().offset, (offset / 3 * 3 + 2).min(6), "one segment at most");
+        assert_eq!(
+            got.last().unwrap().offset,
+            (offset / 3 * 3 + 2).min(6),
+            "one segment at most"
+        );
         for max in 0..60 {
-            assert_eq!(bytes(&log, offset, max, None).len(), (max as usize).min(got.len() * 27));
+            assert_eq!(
+                bytes(&log, offset, max, None).len(),
+                (max as usize).min(got.len() * 27)
+            );
         }
     }
 }
@@ -181,12 +197,16 @@ fn a_bound_hides_what_is_at_it_and_above() {
 #[test]
 fn a_wrapper_is_read_whole_and_hidden_whole() {
     let (ground, log) = filled(LogConfig::default(), 1);
-    log.append_as_leader(set(Codec::Snappy, &[b"a", b"b", b"c"]), ground.now()).unwrap();
+    log.append_as_leader(set(Codec::Snappy, &[b"a", b"b", b"c"]), ground.now())
+        .unwrap();
     log.append_as_leader(single(b"d"), ground.now()).unwrap();
     let from_inside = flatten(&bytes(&log, 2, 1000, None), true).unwrap();
     assert_eq!(values(&from_inside), ["a", "b", "c", "d"]);
     for bound in [1, 2, 3] {
-        assert_eq!(values(&flatten(&bytes(&log, 0, 1000, Some(bound)), true).unwrap()), ["0"]);
+        assert_eq!(
+            values(&flatten(&bytes(&log, 0, 1000, Some(bound)), true).unwrap()),
+            ["0"]
+        );
     }
     assert_eq!(flatten(&bytes(&log, 0, 1000, Some(4)), true).unwrap().len(), 4);
 }
@@ -253,7 +273,8 @@ fn truncation_above_the_end_does_nothing_and_below_the_start_restarts() {
 #[test]
 fn a_wrapper_across_the_target_goes_whole() {
     let (ground, log) = filled(LogConfig::default(), 1);
-    log.append_as_leader(set(Codec::Lz4, &[b"a", b"b", b"c"]), ground.now()).unwrap();
+    log.append_as_leader(set(Codec::Lz4, &[b"a", b"b", b"c"]), ground.now())
+        .unwrap();
     log.truncate_to(2).unwrap();
     assert_eq!(log.end().offset, 2);
     assert_eq!(values(&read_all(&log, 0, 1000)), ["0"]);
@@ -375,7 +396,8 @@ fn readers_and_one_writer_do_not_disturb_each_other() {
             });
         }
         for i in 1..5000 {
-            log.append_as_leader(single(i.to_string().as_bytes()), ground.now()).unwrap();
+            log.append_as_leader(single(i.to_string().as_bytes()), ground.now())
+                .unwrap();
         }
         done.store(true, Ordering::Relaxed);
     });

@@ -13,7 +13,8 @@ fn killed(n: usize) -> Ground {
     let manager = ground.open();
     let log = ground.log(&manager);
     for i in 0..n {
-        log.append_as_leader(single(format!("{i}").as_bytes()), ground.now()).unwrap();
+        log.append_as_leader(single(format!("{i}").as_bytes()), ground.now())
+            .unwrap();
     }
     ground
 }
@@ -85,11 +86,7 @@ fn offsets_that_do_not_rise_end_the_log() {
 #[test]
 fn what_was_flushed_is_not_read_again() {
     let ground = killed(7);
-    std::fs::write(
-        ground.dirs[0].join(files::RECOVERY_CHECKPOINT),
-        "0\n1\nt 0 5\n",
-    )
-    .unwrap();
+    std::fs::write(ground.dirs[0].join(files::RECOVERY_CHECKPOINT), "0\n1\nt 0 5\n").unwrap();
     // Damage below the recovery point's segment stays, and takes nothing with it.
     let path = ground.segment(0);
     let mut bytes = std::fs::read(&path).unwrap();
@@ -104,11 +101,7 @@ fn what_was_flushed_is_not_read_again() {
 #[test]
 fn a_recovery_point_above_the_log_is_lowered_to_its_end() {
     let ground = killed(3);
-    std::fs::write(
-        ground.dirs[0].join(files::RECOVERY_CHECKPOINT),
-        "0\n1\nt 0 500\n",
-    )
-    .unwrap();
+    std::fs::write(ground.dirs[0].join(files::RECOVERY_CHECKPOINT), "0\n1\nt 0 500\n").unwrap();
     let manager = ground.open();
     assert_eq!(ground.log(&manager).recovery_point(), 3);
 }
@@ -124,7 +117,8 @@ fn lost_and_damaged_indexes_are_rebuilt_after_any_stop() {
             let manager = ground.open();
             let log = ground.log(&manager);
             for i in 0..1000 {
-                log.append_as_leader(single(format!("{i}").as_bytes()), ground.now()).unwrap();
+                log.append_as_leader(single(format!("{i}").as_bytes()), ground.now())
+                    .unwrap();
             }
             manager.shutdown().unwrap();
             drop((manager, log));
@@ -132,8 +126,15 @@ fn lost_and_damaged_indexes_are_rebuilt_after_any_stop() {
                 std::fs::remove_file(ground.dirs[0].join(files::CLEAN_SHUTDOWN)).unwrap();
             }
             let bases = [0, 348, 692];
-            let before: Vec<_> = bases.iter().map(|b| std::fs::read(ground.index(*b)).unwrap()).collect();
-            assert!(before.iter().all(|index| index.len() > 500), "{:?}", ground.files());
+            let before: Vec<_> = bases
+                .iter()
+                .map(|b| std::fs::read(ground.index(*b)).unwrap())
+                .collect();
+            assert!(
+                before.iter().all(|index| index.len() > 500),
+                "{:?}",
+                ground.files()
+            );
             for base in bases {
                 match damage {
                     Some(bytes) => std::fs::write(ground.index(base), bytes).unwrap(),
@@ -143,7 +144,10 @@ fn lost_and_damaged_indexes_are_rebuilt_after_any_stop() {
             assert_eq!(reopened(&ground), expected(1000));
             for (base, index) in bases.iter().zip(before) {
                 let rebuilt = std::fs::read(ground.index(*base)).unwrap();
-                assert!(rebuilt.len() % 8 == 0 && rebuilt.len() * 2 > index.len(), "{base}");
+                assert!(
+                    rebuilt.len().is_multiple_of(8) && rebuilt.len() * 2 > index.len(),
+                    "{base}"
+                );
             }
         }
     }
@@ -154,8 +158,10 @@ fn messages_larger_than_the_read_buffer_are_checked_too() {
     let ground = Ground::new(LogConfig::default());
     let manager = ground.open();
     let log = ground.log(&manager);
-    log.append_as_leader(single(&vec![b'a'; 900_000]), ground.now()).unwrap();
-    log.append_as_leader(single(&vec![b'b'; 900_000]), ground.now()).unwrap();
+    log.append_as_leader(single(&vec![b'a'; 900_000]), ground.now())
+        .unwrap();
+    log.append_as_leader(single(&vec![b'b'; 900_000]), ground.now())
+        .unwrap();
     drop((manager, log));
     let manager = ground.open();
     assert_eq!(ground.log(&manager).end().offset, 2);
@@ -215,14 +221,19 @@ fn compressed_sets_are_recovered_without_being_opened() {
     let manager = ground.open();
     let log = ground.log(&manager);
     for _ in 0..3 {
-        log.append_as_leader(set(Codec::Lz4, &[b"a", b"b"]), ground.now()).unwrap();
+        log.append_as_leader(set(Codec::Lz4, &[b"a", b"b"]), ground.now())
+            .unwrap();
     }
     log.flush().unwrap();
     drop((manager, log));
     let before = std::fs::read(ground.index(0)).unwrap();
     assert_eq!(reopened(&ground).len(), 6);
     assert_eq!(before.len(), 16);
-    assert_eq!(std::fs::read(ground.index(0)).unwrap(), before, "as the appends wrote it");
+    assert_eq!(
+        std::fs::read(ground.index(0)).unwrap(),
+        before,
+        "as the appends wrote it"
+    );
 }
 
 #[test]
@@ -238,7 +249,11 @@ fn a_topic_whose_name_holds_index_keeps_its_indexes() {
     drop((manager, log));
     let manager = ground.open();
     assert_eq!(manager.get(&tp).unwrap().end().offset, 5);
-    assert!(ground.dirs[0].join("a.index.b-0/00000000000000000000.index").exists());
+    assert!(
+        ground.dirs[0]
+            .join("a.index.b-0/00000000000000000000.index")
+            .exists()
+    );
 }
 
 #[test]
@@ -248,7 +263,10 @@ fn a_restart_does_not_keep_a_segment_from_rolling_by_time() {
         ..LogConfig::default()
     });
     let manager = ground.open();
-    ground.log(&manager).append_as_leader(single(b"x"), ground.now()).unwrap();
+    ground
+        .log(&manager)
+        .append_as_leader(single(b"x"), ground.now())
+        .unwrap();
     manager.shutdown().unwrap();
     drop(manager);
     ground.clock.advance(DAY * 2);

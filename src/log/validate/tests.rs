@@ -150,7 +150,10 @@ fn the_size_limit_counts_the_twelve_bytes_before_a_message() {
     assert!(leader(single(&[0; 100]), &config).is_ok());
     assert!(matches!(
         leader(single(&[0; 101]), &config),
-        Err(Error::TooLarge { size: 127, limit: 126 })
+        Err(Error::TooLarge {
+            size: 127,
+            limit: 126
+        })
     ));
     // What fits as a wrapper need not fit without.
     let flat = LogConfig {
@@ -198,7 +201,10 @@ fn compacted_topics_take_no_message_without_key() {
     assert!(leader(keyed(Some(b"k")), &compact).is_ok());
     assert!(matches!(leader(keyed(None), &compact), Err(Error::MissingKey)));
     // Kafka's own difference: an empty key is none only where the set stays as it is.
-    assert!(matches!(leader(keyed(Some(b"")), &compact), Err(Error::MissingKey)));
+    assert!(matches!(
+        leader(keyed(Some(b"")), &compact),
+        Err(Error::MissingKey)
+    ));
     assert!(leader(wrap(Codec::Gzip, &keyed(Some(b"")), 0), &compact).is_ok());
     assert!(matches!(
         leader(wrap(Codec::Gzip, &keyed(None), 0), &compact),
@@ -209,22 +215,34 @@ fn compacted_topics_take_no_message_without_key() {
         ..compact
     };
     assert!(leader(keyed(Some(b"")), &compressing).is_ok());
-    assert!(matches!(leader(keyed(None), &compressing), Err(Error::MissingKey)));
+    assert!(matches!(
+        leader(keyed(None), &compressing),
+        Err(Error::MissingKey)
+    ));
 }
 
 #[test]
 fn followers_want_rising_offsets_from_their_end_on() {
     let copied = [stored(7, b"a"), stored(9, b"b")].concat();
     let seen = check_for_follower(&copied, 5).unwrap();
-    assert_eq!((seen.first, seen.last, seen.messages, seen.valid), (7, 9, 2, copied.len()));
+    assert_eq!(
+        (seen.first, seen.last, seen.messages, seen.valid),
+        (7, 9, 2, copied.len())
+    );
     assert!(matches!(
         check_for_follower(&copied, 8),
-        Err(Error::OutOfOrder { offset: 7, expected: 8 })
+        Err(Error::OutOfOrder {
+            offset: 7,
+            expected: 8
+        })
     ));
     let falling = [stored(9, b"a"), stored(9, b"b")].concat();
     assert!(matches!(
         check_for_follower(&falling, 5),
-        Err(Error::OutOfOrder { offset: 9, expected: 10 })
+        Err(Error::OutOfOrder {
+            offset: 9,
+            expected: 10
+        })
     ));
     let cut = &copied[..copied.len() - 3];
     assert_eq!(check_for_follower(cut, 5).unwrap().last, 7);

@@ -36,7 +36,11 @@ fn entries_are_laid_out_as_kafka_lays_them() {
 #[test]
 fn checksums_are_those_of_kafka() {
     for (key, value, message) in [
-        (Some(&b"k"[..]), Some(&b"v"[..]), "1fecd70a 00 00 00000001 6b 00000001 76"),
+        (
+            Some(&b"k"[..]),
+            Some(&b"v"[..]),
+            "1fecd70a 00 00 00000001 6b 00000001 76",
+        ),
         (None, None, "a7ec68030000ffffffffffffffff"),
         (None, Some(b"test"), "592a47870000ffffffff0000000474657374"),
     ] {
@@ -75,7 +79,13 @@ fn a_size_that_no_message_has_is_an_error_and_the_end() {
     let mut set = hex(A);
     set[11] = 13;
     let mut iter = SetIter::new(&set);
-    assert_eq!(iter.next(), Some(Err(Error::TooSmall { position: 0, size: 13 })));
+    assert_eq!(
+        iter.next(),
+        Some(Err(Error::TooSmall {
+            position: 0,
+            size: 13
+        }))
+    );
     assert_eq!(iter.next(), None);
 }
 

@@ -15,7 +15,6 @@ mod partitions;
 mod produce;
 mod versions;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -25,7 +24,6 @@ use crate::cluster::SecurityProtocol;
 use crate::metrics::{Meter, Name};
 use crate::network::{Incoming, Reply, Response, Service};
 use crate::protocol::{self, ApiKey, Body};
-use crate::security::Principal;
 use crate::util::codec::Reader;
 
 /// Who asks, and what the answer must carry.
@@ -35,12 +33,8 @@ pub(super) struct Caller {
     pub(super) correlation_id: i32,
     /// As the client calls itself; empty when it does not.
     pub(super) client_id: String,
-    /// Where it comes from.
-    pub(super) peer: SocketAddr,
     /// The protocol of the listener that it came in on.
     pub(super) listener: SecurityProtocol,
-    /// Who it is.
-    pub(super) principal: Principal,
 }
 
 /// The broker as its listeners see it.
@@ -82,9 +76,7 @@ impl Service for Dispatch {
         let who = Caller {
             correlation_id: header.correlation_id,
             client_id: header.client_id.unwrap_or_default(),
-            peer: request.peer,
             listener: request.listener,
-            principal: Principal::anonymous(),
         };
         let answered = answer(&self.services, &who, key, version, request.body).await;
         answered.unwrap_or_else(|e| unreadable(key, header.version, &e))

@@ -63,7 +63,9 @@ pub async fn session(zookeeper: &str) -> Session {
         session_timeout: Duration::from_secs(6),
         connection_timeout: Duration::from_secs(20),
     };
-    Session::connect(zookeeper, settings, Clock::system()).await.expect("ZooKeeper is there")
+    Session::connect(zookeeper, settings, Clock::system())
+        .await
+        .expect("ZooKeeper is there")
 }
 
 impl FakeBroker {
@@ -163,7 +165,11 @@ async fn serve(mut stream: TcpStream, memory: Arc<Memory>) {
         let mut reader = Reader::new(frame.freeze());
         let header = RequestHeader::decode(&mut reader).unwrap();
         let manner = *memory.manner.lock().unwrap();
-        let error = if let Manner::Refusing(error) = manner { error } else { 0 };
+        let error = if let Manner::Refusing(error) = manner {
+            error
+        } else {
+            0
+        };
         let errors = |partitions: Vec<(String, i32)>, each: i16| PartitionErrorsResponse {
             error,
             partitions: match error {
@@ -183,7 +189,10 @@ async fn serve(mut stream: TcpStream, memory: Arc<Memory>) {
                 let request = LeaderAndIsrRequest::decode(&mut reader, header.version).unwrap();
                 let partitions = request.partitions.iter().map(|p| (p.topic.clone(), p.partition));
                 let answer = errors(partitions.collect(), 0);
-                (Told::Roles(request), frame_response(&answer, header.version, header.correlation_id))
+                (
+                    Told::Roles(request),
+                    frame_response(&answer, header.version, header.correlation_id),
+                )
             }
             Some(ApiKey::StopReplica) => {
                 let request = StopReplicaRequest::decode(&mut reader, header.version).unwrap();
@@ -193,12 +202,18 @@ async fn serve(mut stream: TcpStream, memory: Arc<Memory>) {
                     _ => 0,
                 };
                 let answer = errors(partitions.collect(), each);
-                (Told::Stop(request), frame_response(&answer, header.version, header.correlation_id))
+                (
+                    Told::Stop(request),
+                    frame_response(&answer, header.version, header.correlation_id),
+                )
             }
             Some(ApiKey::UpdateMetadata) => {
                 let request = UpdateMetadataRequest::decode(&mut reader, header.version).unwrap();
                 let answer = UpdateMetadataResponse { error };
-                (Told::Picture(request), frame_response(&answer, header.version, header.correlation_id))
+                (
+                    Told::Picture(request),
+                    frame_response(&answer, header.version, header.correlation_id),
+                )
             }
             other => panic!("a controller does not send {other:?}"),
         };
