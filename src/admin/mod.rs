@@ -1,7 +1,7 @@
 //! Cluster changes that operators ask for, and brokers on their behalf, by writing to ZooKeeper
 //! (kafka.admin.AdminUtils).
 //!
-//! Read [`topics`] (make, enlarge, delete), then [`configs`] (dynamic settings). Nothing here waits for
+//! Read [`mod@topics`] (make, enlarge, delete), then [`configs`] (dynamic settings). Nothing here waits for
 //! the controller to act on what was written, and nothing talks to a broker.
 
 pub mod configs;

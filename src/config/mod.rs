@@ -6,7 +6,7 @@
 //! parsing, checking, topic overrides, the `KafkaConfig values:` block and docs/configuration.md alike.
 //!
 //! Read in this order: [`properties`], [`definition`], [`topic`] (what a log heeds), [`broker`],
-//! [`keeper`] (zookeeper.properties), [`client`] (producers and the old consumer), [`reference`] (the page).
+//! [`keeper`] (zookeeper.properties), [`client`] (producers and the old consumer), [`mod@reference`] (the page).
 //! Does not know what the settings are for.
 
 pub mod broker;

@@ -251,14 +251,17 @@ fn keeper_config(settings: &DevSettings, data: &DataDir) -> Result<KeeperConfig>
     let mut p = Properties::new();
     let mut set = |key: &str, value: &str| p.set(key, value, "dev");
     set("dataDir", &data.path().join("zookeeper").display().to_string());
-    set("clientPort", &settings.zookeeper_port.to_string());
+    // A file cannot ask for a free port: the wish goes in below.
+    set("clientPort", &settings.zookeeper_port.max(1).to_string());
     set("clientPortAddress", HOST);
     set("maxClientCnxns", "0");
     if matches!(data, DataDir::Temporary(_)) {
         // What goes with the process need not survive the machine.
         set("forceSync", "no");
     }
-    Ok(KeeperConfig::from_properties(&p)?.0)
+    let (mut config, _) = KeeperConfig::from_properties(&p)?;
+    config.client_port = settings.zookeeper_port;
+    Ok(config)
 }
 
 async fn start_broker(settings: &DevSettings, data: &DataDir, zookeeper_port: u16) -> Result<Broker> {

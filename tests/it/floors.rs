@@ -17,6 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["replica", "admin"],
     &["controller", "coordinator"],
     &["server"],
+    &["dev"],
     &["tools"],
 ];
 
