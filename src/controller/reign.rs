@@ -55,9 +55,8 @@ impl Reign {
             }
             Event::TopicAssignment(topic) => {
                 self.watched_topics.remove(&topic);
-                if self.context.topics.contains_key(&topic) {
-                    self.assignments_changed(vec![topic], channels).await?;
-                }
+                // Also a topic that could not be read so far, which is not known yet.
+                self.assignments_changed(vec![topic], channels).await?;
             }
             Event::DeletionWishes => self.deletions_wished(channels).await?,
             Event::IsrChanges => self.isr_changed(channels).await?,

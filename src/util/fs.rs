@@ -177,10 +177,19 @@ pub fn lock(path: &Path) -> Result<Option<FileLock>> {
         .truncate(false)
         .open(path)
         .during("open", path)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
-        Err(std::fs::TryLockError::Error(e)) => return Err(e).during("lock", path),
+    // A child that is being started holds its parent's open files until it runs its own program, and
+    // with them a lock that the parent has just given up: look again before calling it taken.
+    let mut tries = 50;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(std::fs::TryLockError::WouldBlock) if tries == 0 => return Ok(None),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                tries -= 1;
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            Err(std::fs::TryLockError::Error(e)) => return Err(e).during("lock", path),
+        }
     }
     #[cfg(unix)]
     match rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {

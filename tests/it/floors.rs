@@ -59,7 +59,9 @@ fn sources() -> Vec<(String, Vec<(usize, String)>)> {
                 .replace('\\', "/");
             (name, path)
         })
-        .filter(|(name, _)| !name.ends_with("tests.rs") && !name.contains("/tests/"))
+        .filter(|(name, _)| {
+            !name.ends_with("tests.rs") && !name.ends_with("testing.rs") && !name.contains("/tests/")
+        })
         .map(|(name, path)| {
             let text = fs::read_to_string(path).unwrap();
             let product = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or("");

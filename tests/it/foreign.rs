@@ -12,7 +12,13 @@ const LIMIT: Duration = Duration::from_secs(120);
 const CODECS: [&str; 4] = ["none", "gzip", "snappy", "lz4"];
 
 /// kafka-python of the time when 0.9 was common knowledge, and the codecs that it leaves to others.
-const PACKAGES: [&str; 4] = ["kafka-python==2.0.2", "python-snappy==0.7.3", "lz4", "six"];
+const PACKAGES: [&str; 5] = [
+    "kafka-python==2.0.2",
+    "python-snappy==0.7.3",
+    "lz4",
+    "xxhash",
+    "six",
+];
 
 /// Produces `count` messages with keys to a topic, or fetches as many from its beginning, one per line.
 const SCRIPT: &str = r#"

@@ -349,15 +349,10 @@ fn offsets_topic_prints_the_same(dir: &Path) {
     }
     put_entry(&mut set, 2, 0, Some(&key), None);
     let partitions = [&[0, 0, 0, 2][..], &[0, 0, 0, 0], &[0, 0, 0, 1]].concat();
-    let assignment = [
-        &[0, 0][..],
-        &[0, 0, 0, 1],
-        &string("t"),
-        &partitions,
-        &bytes(&[0, 171]),
-    ]
-    .concat();
-    for (offset, kind) in [(3, "consumer"), (4, "connect")] {
+    let assignment = [&[0, 0][..], &[0, 0, 0, 1], &string("t"), &partitions, &bytes(&[])].concat();
+    // User data and what is not a consumer's print as hexadecimal, on which the genuine tool fails: those
+    // are for the unit tests.
+    for (offset, kind) in [(3, "consumer")] {
         let member = [
             &string("member-1")[..],
             &string("client"),
@@ -387,8 +382,5 @@ fn offsets_topic_prints_the_same(dir: &Path) {
         seen.contains("key: offset::group:topic:3 payload: 43:note"),
         "{seen}"
     );
-    assert!(
-        seen.contains("consumer:range:5:{member-1=[t-0, t-1]:AB}"),
-        "{seen}"
-    );
+    assert!(seen.contains("consumer:range:5:{member-1=[t-0, t-1]}"), "{seen}");
 }
