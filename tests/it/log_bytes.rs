@@ -352,28 +352,26 @@ fn offsets_topic_prints_the_same(dir: &Path) {
     let assignment = [&[0, 0][..], &[0, 0, 0, 1], &string("t"), &partitions, &bytes(&[])].concat();
     // User data and what is not a consumer's print as hexadecimal, on which the genuine tool fails: those
     // are for the unit tests.
-    for (offset, kind) in [(3, "consumer")] {
-        let member = [
-            &string("member-1")[..],
-            &string("client"),
-            &string("/127.0.0.1"),
-            &[0, 0, 0, 9],
-            &bytes(b"sub"),
-            &bytes(&assignment),
-        ]
-        .concat();
-        let head = [
-            &[0, 0][..],
-            &string(kind),
-            &[0, 0, 0, 5],
-            &string("range"),
-            &string("member-1"),
-        ]
-        .concat();
-        let value = [&head[..], &[0, 0, 0, 1], &member].concat();
-        let key = [&[0, 2][..], &string("group")].concat();
-        put_entry(&mut set, offset, 0, Some(&key), Some(&value));
-    }
+    let member = [
+        &string("member-1")[..],
+        &string("client"),
+        &string("/127.0.0.1"),
+        &[0, 0, 0, 9],
+        &bytes(b"sub"),
+        &bytes(&assignment),
+    ]
+    .concat();
+    let head = [
+        &[0, 0][..],
+        &string("consumer"),
+        &[0, 0, 0, 5],
+        &string("range"),
+        &string("member-1"),
+    ]
+    .concat();
+    let value = [&head[..], &[0, 0, 0, 1], &member].concat();
+    let key = [&[0, 2][..], &string("group")].concat();
+    put_entry(&mut set, 3, 0, Some(&key), Some(&value));
     let log = dir.join("00000000000000000100.log");
     std::fs::write(&log, &set).unwrap();
     let file = log.display().to_string();
