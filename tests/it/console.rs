@@ -196,6 +196,9 @@ fn our_console_programs_print_what_the_genuine_ones_print() {
                 "--property",
                 "ignore.error=true",
                 "--sync",
+                // With its default of acks=0 the genuine tool may lose all of these at its exit.
+                "--request-required-acks",
+                "1",
             ],
             broken,
         ),
