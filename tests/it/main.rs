@@ -6,6 +6,7 @@
 mod support;
 
 mod bad_input;
+mod broker;
 mod configuration;
 mod console;
 mod controller;
