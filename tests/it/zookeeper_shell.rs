@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::support::program::{kafka, run, text};
-use crate::support::{ours, root};
+use crate::support::program::{Program, kafka, run, text};
+use crate::support::{ours, root, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -74,4 +74,37 @@ fn a_command_on_the_command_line_is_run_and_its_failure_is_the_exit_code() {
     assert_eq!(again.status.code(), Some(1));
     assert!(text(&again.stderr).contains("Node already exists: /chroot"));
     assert!(text(&shell(&["ls", "/"]).stdout).contains("chroot"));
+}
+
+/// Standard input and output are a terminal there, which `script` makes.
+#[cfg(unix)]
+#[test]
+fn at_a_terminal_paths_and_commands_are_completed_and_lines_are_remembered() {
+    const TAB: &str = "\t";
+    const UP: &str = "\x1b[A";
+    let dir = tempfile::tempdir().unwrap();
+    let zookeeper = ours::zookeeper(dir.path());
+    let mut command = std::process::Command::new("script");
+    let shell = format!(
+        "'{}' zookeeper-shell -server 127.0.0.1:{}",
+        env!("CARGO_BIN_EXE_kafka"),
+        zookeeper.port
+    );
+    command.args(["-qefc", &shell, "/dev/null"]).env("TERM", "xterm");
+    let mut shell = Program::start(command);
+    shell.wait_line("JLine support is enabled", LIMIT);
+    let mut type_line = |keys: &str, answer: &str, times: usize| {
+        shell.write(format!("{keys}\r").as_bytes());
+        let answers = || shell.stdout().iter().filter(|l| l.trim_end() == answer).count();
+        wait_until(&format!("{keys:?} is answered {times} times"), LIMIT, || {
+            answers() >= times
+        });
+    };
+    type_line("create /alphabet letters", "Created /alphabet", 1);
+    type_line(&format!("get /al{TAB}"), "letters", 1);
+    type_line(UP, "letters", 2);
+    type_line(&format!("cre{TAB} /beta x"), "Created /beta", 1);
+    type_line(&format!("{UP}{UP}"), "letters", 3);
+    shell.write(b"quit\r");
+    assert!(shell.wait(LIMIT).success(), "{}", shell.printed());
 }
