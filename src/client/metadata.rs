@@ -55,6 +55,16 @@ impl HostPort {
         })
     }
 
+    /// The addresses of a setting's hosts and ports.
+    pub fn all(list: Vec<(String, u16)>) -> Vec<HostPort> {
+        list.into_iter()
+            .map(|(host, port)| HostPort {
+                host,
+                port: port.into(),
+            })
+            .collect()
+    }
+
     /// Reads a list with commas; blanks around entries and empty entries are skipped.
     pub fn parse_list(list: &str) -> Result<Vec<HostPort>, InvalidAddress> {
         let all: Vec<HostPort> = list

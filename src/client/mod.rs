@@ -2,14 +2,16 @@
 //! cluster. Knows nothing of how a broker works inside.
 //!
 //! Read [`connection`] first, with `in_flight` (which answer belongs to whom), then [`metadata`] and
-//! [`broker_client`], then [`producer`] and [`consumer`].
+//! [`broker_client`], then [`producer`], and [`old_consumer`] with [`topic_filter`]: the consumer whose
+//! groups live in ZooKeeper.
 
 pub mod broker_client;
 pub mod connection;
-pub mod consumer;
 mod in_flight;
 pub mod metadata;
+pub mod old_consumer;
 pub mod producer;
+pub mod topic_filter;
 
 pub use broker_client::BrokerClient;
 pub use connection::{Connection, ConnectionSettings, Error, Pending, Result};

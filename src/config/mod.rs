@@ -6,7 +6,7 @@
 //! parsing, checking, topic overrides, the `KafkaConfig values:` block and docs/configuration.md alike.
 //!
 //! Read in this order: [`properties`], [`definition`], [`topic`] (what a log heeds), [`broker`],
-//! [`keeper`] (zookeeper.properties), [`client`] (producers and the old consumer), [`mod@reference`] (the page).
+//! [`keeper`] (zookeeper.properties), [`client`] (producers and consumers), [`mod@reference`] (the page).
 //! Does not know what the settings are for.
 
 pub mod broker;
@@ -18,7 +18,7 @@ pub mod reference;
 pub mod topic;
 
 pub use broker::BrokerConfig;
-pub use client::{ConsumerConfig, OldProducerConfig, ProducerConfig};
+pub use client::{ConsumerConfig, OldConsumerConfig, OldProducerConfig, ProducerConfig};
 pub use keeper::KeeperConfig;
 pub use properties::Properties;
 pub use topic::LogConfig;

@@ -26,8 +26,14 @@ pub fn page() -> String {
         keeper::KEYS,
     );
     section(&mut text, "Producers", client::PRODUCER_KEYS);
+    section(&mut text, "Consumers", client::CONSUMER_KEYS);
+    section(
+        &mut text,
+        "Producers and consumers: TLS and SASL",
+        client::SECURITY_KEYS,
+    );
     section(&mut text, "Old producers", client::OLD_PRODUCER_KEYS);
-    section(&mut text, "Old consumers", client::CONSUMER_KEYS);
+    section(&mut text, "Old consumers", client::OLD_CONSUMER_KEYS);
     text
 }
 

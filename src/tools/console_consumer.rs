@@ -18,11 +18,11 @@ use self::group::GroupNodes;
 use super::options::{ArgType, OptionParser, OptionSet, check_required_args, parse_key_value_args};
 use super::signals::Signals;
 use super::{Tool, is_closed_pipe, logging, options, runtime};
-use crate::client::consumer::assignor::Strategy;
-use crate::client::consumer::filter::TopicFilter;
-use crate::client::consumer::{Consumer, ConsumerSettings, OffsetReset, Stream, Subscription};
-use crate::client::producer::partitioner::random_u64;
-use crate::config::{ConsumerConfig, Properties, client};
+use crate::client::old_consumer::{OldConsumer, OldConsumerSettings, Stream, Subscription};
+use crate::client::topic_filter::TopicFilter;
+use crate::config::client::OffsetStorage;
+use crate::config::{OldConsumerConfig, Properties};
+use crate::util::random;
 
 /// The row of the table.
 pub(super) const TOOL: Tool = Tool {
@@ -190,7 +190,7 @@ fn prepare(parser: &OptionParser, args: &[String]) -> Result<Job, Refused> {
     let zookeeper = options.value("zookeeper")?.unwrap_or_default();
     let passing_group = properties.get("group.id").is_none();
     if passing_group {
-        let group = format!("console-consumer-{}", random_u64() % 100_000);
+        let group = format!("console-consumer-{}", random::below(100_000));
         properties.set("group.id", &group, "kafka-console-consumer");
     }
     let from_beginning = options.has("from-beginning");
@@ -234,47 +234,15 @@ fn run(args: &[String]) -> ExitCode {
 }
 
 /// Settings of the library from those of the file.
-fn settings(properties: &Properties) -> Result<ConsumerSettings, String> {
-    let (c, warnings) = ConsumerConfig::from_properties(properties).map_err(|e| e.to_string())?;
+fn settings(properties: &Properties) -> Result<OldConsumerSettings, String> {
+    let (c, warnings) = OldConsumerConfig::from_properties(properties).map_err(|e| e.to_string())?;
     for warning in warnings {
         warn!(target: "kafka.utils.VerifiableProperties", "{warning}");
     }
-    if c.offsets_storage == client::OffsetStorage::Kafka {
+    if c.offsets_storage == OffsetStorage::Kafka {
         return Err("offsets.storage=kafka is not available yet; offsets are kept in ZooKeeper".to_owned());
     }
-    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    Ok(ConsumerSettings {
-        group_id: c.group_id,
-        zookeeper_connect: c.zookeeper_connect,
-        zookeeper_session_timeout: c.zookeeper_session_timeout,
-        zookeeper_connection_timeout: c.zookeeper_connection_timeout,
-        client_id: c.client_id,
-        consumer_id: c.consumer_id,
-        socket_timeout: c.socket_timeout,
-        socket_receive_buffer_bytes: c.socket_receive_buffer_bytes.map(count),
-        fetch_message_max_bytes: c.fetch_message_max_bytes,
-        num_fetchers: count(c.num_consumer_fetchers),
-        auto_commit: c.auto_commit_enable,
-        auto_commit_interval: c.auto_commit_interval,
-        queued_max_chunks: c.queued_max_message_chunks,
-        rebalance_max_retries: c.rebalance_max_retries,
-        rebalance_backoff: c.rebalance_backoff,
-        fetch_min_bytes: c.fetch_min_bytes,
-        fetch_wait_max: c.fetch_wait_max,
-        refresh_leader_backoff: c.refresh_leader_backoff,
-        reset: match c.auto_offset_reset {
-            client::OffsetReset::Smallest => OffsetReset::Smallest,
-            client::OffsetReset::Largest => OffsetReset::Largest,
-        },
-        consumer_timeout: c.consumer_timeout,
-        exclude_internal_topics: c.exclude_internal_topics,
-        strategy: if c.roundrobin {
-            Strategy::RoundRobin
-        } else {
-            Strategy::Range
-        },
-        ..ConsumerSettings::default()
-    })
+    Ok(c.into())
 }
 
 async fn consume(job: Job) -> ExitCode {
@@ -307,7 +275,7 @@ async fn consume(job: Job) -> ExitCode {
         Err(e) => return failed(&e),
     };
     let started = tokio::select! {
-        started = Consumer::start(settings, Subscription::Filter(job.filter.clone(), 1)) => started,
+        started = OldConsumer::start(settings, Subscription::Filter(job.filter.clone(), 1)) => started,
         ending = signals.next() => return ExitCode::from(ending.exit_code()),
     };
     let (consumer, streams) = match started {
@@ -393,6 +361,7 @@ async fn print(job: &Job, mut stream: Stream, count: &mut u64) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::old_consumer::OffsetReset;
 
     fn args(text: &str) -> Vec<String> {
         text.split_whitespace().map(str::to_owned).collect()

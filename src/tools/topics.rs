@@ -15,7 +15,7 @@ use ::log::{error, warn};
 use super::options::{self as jopt, OptionParser, OptionSet, check_required_args};
 use super::runtime;
 use crate::admin::{self, Settings};
-use crate::client::consumer::filter::TopicFilter;
+use crate::client::topic_filter::TopicFilter;
 use crate::cluster::topic::{OFFSETS_TOPIC, has_collision_chars};
 use crate::config::LogConfig;
 use crate::util::clock::Clock;

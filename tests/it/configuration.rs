@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use kafka::config::{BrokerConfig, ConsumerConfig, KeeperConfig, OldProducerConfig, Properties, reference};
+use kafka::config::{
+    BrokerConfig, KeeperConfig, OldConsumerConfig, OldProducerConfig, Properties, reference,
+};
 
 use super::support::root;
 
@@ -49,7 +51,7 @@ fn the_shipped_settings_have_no_warning() {
     let (producer, warnings) = OldProducerConfig::from_properties(&shipped("producer.properties")).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     assert!(!producer.is_async);
-    let (consumer, warnings) = ConsumerConfig::from_properties(&shipped("consumer.properties")).unwrap();
+    let (consumer, warnings) = OldConsumerConfig::from_properties(&shipped("consumer.properties")).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     assert_eq!(consumer.group_id, "test-consumer-group");
 }

@@ -18,6 +18,7 @@ use crate::util::clock::Mono;
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub(super) codec: Codec,
+    pub(super) compressed_topics: Vec<String>,
     pub(super) batch_size: usize,
     pub(super) batch_messages: Option<usize>,
     pub(super) linger: Duration,
@@ -28,6 +29,15 @@ pub(super) struct Rules {
 }
 
 impl Rules {
+    /// How batches of a topic are compressed.
+    fn codec_of(&self, topic: &str) -> Codec {
+        if self.compressed_topics.is_empty() || self.compressed_topics.iter().any(|t| t == topic) {
+            self.codec
+        } else {
+            Codec::None
+        }
+    }
+
     /// When the first batch of a queue has waited too long. A lingering batch is not waiting yet.
     fn expiry(&self, queue: &Queue) -> Option<Mono> {
         let batch = queue.batches.front().filter(|_| !queue.muted)?;
@@ -157,7 +167,8 @@ impl Accumulator {
         delivered: Delivered,
     ) -> AppendedTo {
         let most = self.rules.batch_messages.unwrap_or(usize::MAX);
-        let limit = self.plain_limit();
+        let codec = self.rules.codec_of(&partition.topic);
+        let limit = self.plain_limit(codec);
         let queue = self.queues.entry(partition.clone()).or_default();
         if let Some(batch) = queue.batches.back_mut()
             && let Content::Open(set) = &mut batch.content
@@ -170,7 +181,7 @@ impl Accumulator {
             let full = batch.deliveries.len() >= most || set.len() >= limit;
             return AppendedTo { wake: full };
         }
-        let mut set = SetBuilder::new(self.rules.codec, limit);
+        let mut set = SetBuilder::new(codec, limit);
         // The first record always fits.
         let _ = set.append(key, value);
         let id = self.next_id;
@@ -195,8 +206,8 @@ impl Accumulator {
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss
     )] // an estimate
-    fn plain_limit(&self) -> usize {
-        if self.rules.codec == Codec::None {
+    fn plain_limit(&self, codec: Codec) -> usize {
+        if codec == Codec::None {
             return self.rules.batch_size;
         }
         // Five percent are kept back, as Kafka's Compressor does, since the ratio is of the past.
@@ -238,7 +249,10 @@ impl Accumulator {
                 .batch_messages
                 .is_some_and(|n| batch.deliveries.len() >= n)
             || match &batch.content {
-                Content::Open(set) => set.len() >= self.plain_limit(),
+                Content::Open(set) => {
+                    let codec = self.rules.codec_of(&batch.partition.topic);
+                    set.len() >= self.plain_limit(codec)
+                }
                 Content::Closed(_) => true,
             };
         let flushed = self.flush_up_to.is_some_and(|id| batch.id <= id);
@@ -289,7 +303,8 @@ impl Accumulator {
             };
             let size = batch.seal().len();
             if let Some(plain) = plain {
-                self.ratio = learn(self.ratio, self.rules.codec, plain, size);
+                let codec = self.rules.codec_of(&partition.topic);
+                self.ratio = learn(self.ratio, codec, plain, size);
             }
             if !taken.is_empty() && bytes + size > max_bytes {
                 break;

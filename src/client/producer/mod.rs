@@ -11,6 +11,7 @@ mod accumulator;
 mod lane;
 pub mod partitioner;
 mod sender;
+mod settings;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,14 +25,14 @@ use tokio::task::JoinHandle;
 use self::accumulator::{Accumulator, Rules};
 use self::partitioner::{Partitions, RoundRobin, Sticky};
 use self::sender::Sender;
+pub use self::settings::{Partitioning, ProducerSettings, RecordQueue};
 use super::broker_client::BrokerClient;
 use super::connection::{self, ConnectionSettings};
-use super::metadata::{HostPort, Metadata, Topic};
+use super::metadata::{Metadata, Topic};
 use crate::cluster::TopicPartition;
-use crate::message::Codec;
 use crate::message::builder::entry_size;
 use crate::protocol::ErrorCode;
-use crate::util::clock::{Clock, Mono};
+use crate::util::clock::Mono;
 use crate::util::shutdown::Shutdown;
 
 /// Why a record was not delivered, or may not have been.
@@ -84,102 +85,6 @@ pub enum Error {
     /// The request's fate is unknown, or it was not sent.
     #[error(transparent)]
     Connection(#[from] connection::Error),
-}
-
-/// How records are spread over partitions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Partitioning {
-    /// As the new producer: murmur2 of the key, else in turn.
-    RoundRobin,
-    /// As the old producer: Java's hash of the key, else one partition until the next refresh.
-    Sticky,
-}
-
-/// A bound on the number of records, as the old producer has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecordQueue {
-    /// `queue.buffering.max.messages`, at least 1.
-    pub records: usize,
-    /// `queue.enqueue.timeout.ms`: how long sending waits for a place; for ever when `None`.
-    pub patience: Option<Duration>,
-}
-
-/// What a producer may be told. The default is that of 0.9's new producer.
-#[derive(Clone, Debug)]
-pub struct ProducerSettings {
-    /// `bootstrap.servers`
-    pub bootstrap: Vec<HostPort>,
-    /// `client.id`
-    pub client_id: String,
-    /// `acks`: 0 none, 1 the leader's, -1 all in-sync replicas'.
-    pub acks: i16,
-    /// `retries`
-    pub retries: u32,
-    /// `batch.size` in bytes.
-    pub batch_size: usize,
-    /// At most so many records in a batch, whatever their size; the old producer's `batch.num.messages`.
-    pub batch_messages: Option<usize>,
-    /// `linger.ms`
-    pub linger: Duration,
-    /// `buffer.memory` in bytes.
-    pub buffer_memory: usize,
-    /// At most so many records at a time, whatever their size.
-    pub queue: Option<RecordQueue>,
-    /// `compression.type`
-    pub codec: Codec,
-    /// `max.request.size` in bytes.
-    pub max_request_size: usize,
-    /// `max.block.ms`
-    pub max_block: Duration,
-    /// `request.timeout.ms`
-    pub request_timeout: Duration,
-    /// `max.in.flight.requests.per.connection`, at least 1. With 1, retries keep the order.
-    pub max_in_flight: usize,
-    /// `metadata.max.age.ms`
-    pub metadata_max_age: Duration,
-    /// `retry.backoff.ms`
-    pub retry_backoff: Duration,
-    /// `reconnect.backoff.ms`
-    pub reconnect_backoff: Duration,
-    /// `connections.max.idle.ms`
-    pub connections_max_idle: Duration,
-    /// `send.buffer.bytes`
-    pub send_buffer_bytes: Option<u32>,
-    /// `receive.buffer.bytes`
-    pub receive_buffer_bytes: Option<u32>,
-    /// The rule for partitions.
-    pub partitioning: Partitioning,
-    /// Where time comes from.
-    pub clock: Clock,
-}
-
-impl Default for ProducerSettings {
-    fn default() -> Self {
-        ProducerSettings {
-            bootstrap: Vec::new(),
-            client_id: String::new(),
-            acks: 1,
-            retries: 0,
-            batch_size: 16384,
-            batch_messages: None,
-            linger: Duration::ZERO,
-            buffer_memory: 32 << 20,
-            queue: None,
-            codec: Codec::None,
-            max_request_size: 1 << 20,
-            max_block: Duration::from_secs(60),
-            request_timeout: Duration::from_secs(30),
-            max_in_flight: 5,
-            metadata_max_age: Duration::from_secs(300),
-            retry_backoff: Duration::from_millis(100),
-            reconnect_backoff: Duration::from_millis(50),
-            connections_max_idle: Duration::from_secs(540),
-            send_buffer_bytes: Some(131_072),
-            receive_buffer_bytes: Some(32768),
-            partitioning: Partitioning::RoundRobin,
-            clock: Clock::system(),
-        }
-    }
 }
 
 /// What is to be sent.
@@ -352,6 +257,7 @@ impl Producer {
         ));
         let rules = Rules {
             codec: settings.codec,
+            compressed_topics: settings.compressed_topics.clone(),
             batch_size: settings.batch_size,
             batch_messages: settings.batch_messages,
             linger: settings.linger,

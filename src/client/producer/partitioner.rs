@@ -2,8 +2,8 @@
 //! Pure; knows no record's content but the key.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
+
+use crate::util::random;
 
 /// The hash of the new producer's keys: 32-bit murmur2 with Kafka's seed, blocks little-endian.
 pub fn murmur2(bytes: &[u8]) -> i32 {
@@ -123,15 +123,8 @@ fn java_abs(n: i32) -> i32 {
     n.checked_abs().unwrap_or(0)
 }
 
-/// A number that differs from process to process and call to call; not for secrets.
-pub(crate) fn random_i32() -> i32 {
-    random_u64() as u32 as i32
-}
-
-/// As [`random_i32`], wider.
-pub(crate) fn random_u64() -> u64 {
-    // Each RandomState has its own keys; hashing nothing yields a number made from them.
-    RandomState::new().build_hasher().finish()
+fn random_i32() -> i32 {
+    random::number() as u32 as i32
 }
 
 #[cfg(test)]

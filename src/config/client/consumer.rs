@@ -1,268 +1,274 @@
-//! The consumer that keeps its groups in ZooKeeper (kafka.consumer.ConsumerConfig, kafka.utils.ZKConfig).
+//! The consumer of 0.9 (org.apache.kafka.clients.consumer.ConsumerConfig).
 
 use std::time::Duration;
 
-use super::{legal_id, require};
-use crate::config::definition::{Definition, Key, Values, millis};
+use super::{SECURITY_KEYS, servers, unknown};
+use crate::config::definition::{Definition, Key, Values};
 use crate::config::{ConfigErrors, Mistake, Properties};
+
+const DESERIALIZERS: &[&str] = &[
+    "org.apache.kafka.common.serialization.ByteArrayDeserializer",
+    "org.apache.kafka.common.serialization.StringDeserializer",
+    "org.apache.kafka.common.serialization.IntegerDeserializer",
+    "org.apache.kafka.common.serialization.LongDeserializer",
+];
+
+const RANGE: &str = "org.apache.kafka.clients.consumer.RangeAssignor";
+const ROUND_ROBIN: &str = "org.apache.kafka.clients.consumer.RoundRobinAssignor";
 
 /// The rows.
 pub static KEYS: &[Key] = &[
+    Key::list("bootstrap.servers")
+        .high()
+        .doc("Brokers to ask first: `host:port` between commas."),
     Key::string("group.id")
-        .optional()
+        .default("")
         .high()
-        .doc("The group that shares the work. Required."),
-    Key::string("zookeeper.connect")
-        .optional()
+        .doc("The group that shares the work. Needed to subscribe and to commit."),
+    Key::int("session.timeout.ms").default("30000").high().doc(
+        "The group goes on without a member that it has not heard of for so long. The broker limits it.",
+    ),
+    Key::int("heartbeat.interval.ms")
+        .default("3000")
         .high()
-        .doc("Where ZooKeeper is. Required."),
-    Key::int("zookeeper.session.timeout.ms")
-        .default("6000")
-        .doc("ZooKeeper declares this consumer gone when it hears nothing for so long."),
-    Key::int("zookeeper.connection.timeout.ms")
-        .optional()
-        .doc("How long to wait for ZooKeeper at start. The session timeout if not set."),
-    Key::int("zookeeper.sync.time.ms")
-        .default("2000")
-        .doc("How far a ZooKeeper follower may trail; the default pause between attempts to rebalance."),
-    Key::string("consumer.id")
-        .optional()
-        .doc("The name of this member; made up if not set."),
-    Key::int("socket.timeout.ms")
-        .default("30000")
-        .doc("How long an answer is waited for; at least `fetch.wait.max.ms`."),
-    Key::int("socket.receive.buffer.bytes")
-        .default("65536")
-        .doc("SO_RCVBUF."),
-    Key::int("fetch.message.max.bytes")
-        .default("1048576")
-        .doc("What is asked for per partition; the largest message that can be read."),
-    Key::int("num.consumer.fetchers")
-        .default("1")
-        .doc("Connections to each broker."),
-    Key::boolean("auto.commit.enable")
+        .doc("How often a polling member tells that it lives; below the session timeout."),
+    Key::list("partition.assignment.strategy").default(RANGE).doc(
+        "RangeAssignor, RoundRobinAssignor or both, the preferred first, with Kafka's package before them.",
+    ),
+    Key::long("metadata.max.age.ms")
+        .default("300000")
+        .at_least(0)
+        .low()
+        .doc("How old metadata may get."),
+    Key::boolean("enable.auto.commit")
         .default("true")
-        .high()
         .doc("Whether positions are committed from time to time."),
-    Key::int("auto.commit.interval.ms")
-        .default("60000")
+    Key::long("auto.commit.interval.ms")
+        .default("5000")
+        .at_least(0)
+        .low()
         .doc("How often."),
-    Key::int("queued.max.message.chunks")
-        .default("2")
-        .doc("Answers to fetches that may wait to be consumed, per stream."),
-    Key::int("rebalance.max.retries")
-        .default("4")
-        .doc("How often a failed rebalance is tried again."),
-    Key::int("rebalance.backoff.ms")
-        .optional()
-        .doc("The pause between. `zookeeper.sync.time.ms` if not set."),
+    Key::string("client.id")
+        .default("")
+        .low()
+        .doc("What brokers call this client in logs and quotas; `consumer-1` and so on if empty."),
+    Key::int("max.partition.fetch.bytes")
+        .default("1048576")
+        .at_least(0)
+        .high()
+        .doc("What is asked for per partition; the largest message that can be read."),
+    Key::int("send.buffer.bytes")
+        .default("131072")
+        .at_least(0)
+        .doc("SO_SNDBUF."),
+    Key::int("receive.buffer.bytes")
+        .default("32768")
+        .at_least(0)
+        .doc("SO_RCVBUF."),
     Key::int("fetch.min.bytes")
         .default("1")
-        .doc("How much data a broker waits for."),
-    Key::int("fetch.wait.max.ms")
-        .default("100")
-        .doc("How long it waits for it."),
-    Key::int("refresh.leader.backoff.ms")
-        .default("200")
-        .doc("The pause before looking for a partition's new leader."),
-    Key::int("offsets.channel.backoff.ms")
-        .default("1000")
-        .not_acted_on()
-        .doc("Of offsets kept in Kafka."),
-    Key::int("offsets.channel.socket.timeout.ms")
-        .default("10000")
-        .not_acted_on()
-        .doc("Of offsets kept in Kafka."),
-    Key::int("offsets.commit.max.retries")
-        .default("5")
-        .not_acted_on()
-        .doc("Of offsets kept in Kafka."),
-    Key::string("offsets.storage")
-        .default("zookeeper")
-        .doc("Where positions are committed: `zookeeper` or `kafka`."),
-    Key::boolean("dual.commit.enabled")
-        .optional()
-        .not_acted_on()
-        .doc("With `kafka`, whether they go to ZooKeeper too."),
-    Key::string("auto.offset.reset")
-        .default("largest")
+        .at_least(0)
         .high()
-        .doc("Where to begin without a position: `smallest` or `largest`."),
-    Key::int("consumer.timeout.ms")
-        .default("-1")
-        .doc("Give up when no message came for so long; -1 never."),
-    Key::string("client.id")
-        .optional()
-        .doc("What brokers call this client. `group.id` if not set."),
-    Key::boolean("exclude.internal.topics")
+        .doc("How much data a broker waits for."),
+    Key::int("fetch.max.wait.ms")
+        .default("500")
+        .at_least(0)
+        .low()
+        .doc("How long it waits for it."),
+    Key::long("reconnect.backoff.ms")
+        .default("50")
+        .at_least(0)
+        .low()
+        .doc("The pause before connecting again."),
+    Key::long("retry.backoff.ms")
+        .default("100")
+        .at_least(0)
+        .low()
+        .doc("The pause before a request is sent again."),
+    Key::string("auto.offset.reset")
+        .default("latest")
+        .one_of(&["latest", "earliest", "none"])
+        .doc("Where to begin without a position, or behind one that is gone. `none` tells the program."),
+    Key::boolean("check.crcs")
         .default("true")
-        .doc("Whether a pattern of topics leaves out Kafka's own."),
-    Key::string("partition.assignment.strategy")
-        .default("range")
-        .doc("`range` or `roundrobin`; the same for all members."),
+        .low()
+        .doc("Whether checksums of messages are verified."),
+    Key::long("metrics.sample.window.ms")
+        .default("30000")
+        .at_least(0)
+        .low()
+        .not_acted_on()
+        .doc("Length of a window."),
+    Key::int("metrics.num.samples")
+        .default("2")
+        .at_least(1)
+        .low()
+        .not_acted_on()
+        .doc("Windows of a rate."),
+    Key::list("metric.reporters")
+        .default("")
+        .low()
+        .not_acted_on()
+        .doc("Classes that report metrics."),
+    Key::class("key.deserializer")
+        .optional()
+        .one_of(DESERIALIZERS)
+        .high()
+        .doc("Accepted; the library hands out bytes."),
+    Key::class("value.deserializer")
+        .optional()
+        .one_of(DESERIALIZERS)
+        .high()
+        .doc("Accepted; the library hands out bytes."),
+    Key::int("request.timeout.ms")
+        .default("40000")
+        .at_least(0)
+        .doc("How long an answer is waited for; above `session.timeout.ms` and `fetch.max.wait.ms`."),
+    Key::long("connections.max.idle.ms")
+        .default("540000")
+        .doc("A connection that is idle for so long is closed."),
 ];
+
+/// A way to share partitions that the consumer knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AssignmentStrategy {
+    /// Topic by topic, neighbours together.
+    Range,
+    /// All topics' partitions dealt out in turn.
+    RoundRobin,
+}
 
 /// Where to begin without a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OffsetReset {
+pub enum AutoOffsetReset {
     /// At the oldest message.
-    Smallest,
+    Earliest,
     /// After the newest one.
-    Largest,
+    Latest,
+    /// Nowhere: the program is told.
+    None,
 }
 
-/// Where positions are committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OffsetStorage {
-    /// In `/consumers/<group>/offsets`.
-    ZooKeeper,
-    /// In the offsets topic.
-    Kafka,
-}
-
-/// The settings of an old consumer.
+/// The settings of a consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsumerConfig {
-    /// `group.id`
+    /// Hosts and ports; at least one.
+    pub bootstrap_servers: Vec<(String, u16)>,
+    /// `group.id`; may be empty.
     pub group_id: String,
-    /// Hosts, perhaps with a chroot.
-    pub zookeeper_connect: String,
-    /// `zookeeper.session.timeout.ms`
-    pub zookeeper_session_timeout: Duration,
-    /// `zookeeper.connection.timeout.ms`, else the session timeout.
-    pub zookeeper_connection_timeout: Duration,
-    /// `zookeeper.sync.time.ms`
-    pub zookeeper_sync_time: Duration,
-    /// `consumer.id`; `None` to make one up.
-    pub consumer_id: Option<String>,
-    /// `client.id`, else the group.
-    pub client_id: String,
-    /// `socket.timeout.ms`
-    pub socket_timeout: Duration,
-    /// `socket.receive.buffer.bytes`; `None` leaves it to the system.
-    pub socket_receive_buffer_bytes: Option<usize>,
-    /// `fetch.message.max.bytes`
-    pub fetch_message_max_bytes: i32,
-    /// `num.consumer.fetchers`
-    pub num_consumer_fetchers: usize,
-    /// `auto.commit.enable`
-    pub auto_commit_enable: bool,
+    /// `session.timeout.ms`
+    pub session_timeout: Duration,
+    /// `heartbeat.interval.ms`
+    pub heartbeat_interval: Duration,
+    /// `partition.assignment.strategy`, the preferred first; at least one.
+    pub strategies: Vec<AssignmentStrategy>,
+    /// `metadata.max.age.ms`
+    pub metadata_max_age: Duration,
+    /// `enable.auto.commit`
+    pub enable_auto_commit: bool,
     /// `auto.commit.interval.ms`
     pub auto_commit_interval: Duration,
-    /// `queued.max.message.chunks`
-    pub queued_max_message_chunks: usize,
-    /// `rebalance.max.retries`
-    pub rebalance_max_retries: u32,
-    /// `rebalance.backoff.ms`, else the sync time.
-    pub rebalance_backoff: Duration,
+    /// `client.id`; may be empty.
+    pub client_id: String,
+    /// `max.partition.fetch.bytes`
+    pub max_partition_fetch_bytes: i32,
+    /// `send.buffer.bytes`; 0 leaves it to the system.
+    pub send_buffer_bytes: u32,
+    /// `receive.buffer.bytes`; 0 leaves it to the system.
+    pub receive_buffer_bytes: u32,
     /// `fetch.min.bytes`
     pub fetch_min_bytes: i32,
-    /// `fetch.wait.max.ms`
-    pub fetch_wait_max: Duration,
-    /// `refresh.leader.backoff.ms`
-    pub refresh_leader_backoff: Duration,
-    /// `offsets.storage`
-    pub offsets_storage: OffsetStorage,
+    /// `fetch.max.wait.ms`
+    pub fetch_max_wait: Duration,
+    /// `reconnect.backoff.ms`
+    pub reconnect_backoff: Duration,
+    /// `retry.backoff.ms`
+    pub retry_backoff: Duration,
     /// `auto.offset.reset`
-    pub auto_offset_reset: OffsetReset,
-    /// `consumer.timeout.ms`; `None` (negative) waits for ever.
-    pub consumer_timeout: Option<Duration>,
-    /// `exclude.internal.topics`
-    pub exclude_internal_topics: bool,
-    /// `partition.assignment.strategy` is `roundrobin` rather than `range`.
-    pub roundrobin: bool,
+    pub auto_offset_reset: AutoOffsetReset,
+    /// `check.crcs`
+    pub check_crcs: bool,
+    /// `request.timeout.ms`
+    pub request_timeout: Duration,
+    /// `connections.max.idle.ms`
+    pub connections_max_idle: Duration,
+}
+
+fn definition() -> Definition {
+    Definition::new(&[KEYS, SECURITY_KEYS]).expect("the rows have different names")
 }
 
 impl ConsumerConfig {
-    /// Reads an old consumer's settings. Beside them: what to warn about.
+    /// Reads a consumer's settings. Beside them: what to warn about.
     ///
     /// # Errors
     /// Every mistake, in Kafka's words.
     pub fn from_properties(properties: &Properties) -> Result<(ConsumerConfig, Vec<String>), ConfigErrors> {
-        let definition = Definition::new(&[KEYS]).expect("the rows have different names");
+        let definition = definition();
         let (v, mut mistakes) = definition.read(properties);
-        let warnings = definition.warnings(properties);
+        let warnings = unknown(&definition, properties);
+        let bootstrap_servers = servers(&v, &mut mistakes);
+        let strategies = strategies(&v, &mut mistakes);
         check(&v, &mut mistakes);
         if !mistakes.is_empty() {
             return Err(ConfigErrors::new(mistakes));
         }
-        let session = v.millis("zookeeper.session.timeout.ms");
-        let sync = v.millis("zookeeper.sync.time.ms");
+        let size = |name: &str| u32::try_from(v.long(name)).unwrap_or(0);
         let config = ConsumerConfig {
+            bootstrap_servers,
             group_id: v.text("group.id"),
-            zookeeper_connect: v.text("zookeeper.connect"),
-            zookeeper_session_timeout: session,
-            zookeeper_connection_timeout: v
-                .number_or_null("zookeeper.connection.timeout.ms")
-                .map_or(session, millis),
-            zookeeper_sync_time: sync,
-            consumer_id: v.text_or_null("consumer.id"),
-            client_id: v.text_or_null("client.id").unwrap_or_else(|| v.text("group.id")),
-            socket_timeout: v.millis("socket.timeout.ms"),
-            socket_receive_buffer_bytes: Some(v.size("socket.receive.buffer.bytes")).filter(|&n| n > 0),
-            fetch_message_max_bytes: v.int("fetch.message.max.bytes"),
-            num_consumer_fetchers: v.size("num.consumer.fetchers").max(1),
-            auto_commit_enable: v.boolean("auto.commit.enable"),
+            session_timeout: v.millis("session.timeout.ms"),
+            heartbeat_interval: v.millis("heartbeat.interval.ms"),
+            strategies,
+            metadata_max_age: v.millis("metadata.max.age.ms"),
+            enable_auto_commit: v.boolean("enable.auto.commit"),
             auto_commit_interval: v.millis("auto.commit.interval.ms"),
-            queued_max_message_chunks: v.size("queued.max.message.chunks").max(1),
-            rebalance_max_retries: u32::try_from(v.int("rebalance.max.retries")).unwrap_or(0),
-            rebalance_backoff: v.number_or_null("rebalance.backoff.ms").map_or(sync, millis),
+            client_id: v.text("client.id"),
+            max_partition_fetch_bytes: v.int("max.partition.fetch.bytes"),
+            send_buffer_bytes: size("send.buffer.bytes"),
+            receive_buffer_bytes: size("receive.buffer.bytes"),
             fetch_min_bytes: v.int("fetch.min.bytes"),
-            fetch_wait_max: v.millis("fetch.wait.max.ms"),
-            refresh_leader_backoff: v.millis("refresh.leader.backoff.ms"),
-            offsets_storage: match v.text("offsets.storage").to_ascii_lowercase().as_str() {
-                "kafka" => OffsetStorage::Kafka,
-                _ => OffsetStorage::ZooKeeper,
-            },
+            fetch_max_wait: v.millis("fetch.max.wait.ms"),
+            reconnect_backoff: v.millis("reconnect.backoff.ms"),
+            retry_backoff: v.millis("retry.backoff.ms"),
             auto_offset_reset: match v.text("auto.offset.reset").as_str() {
-                "smallest" => OffsetReset::Smallest,
-                _ => OffsetReset::Largest,
+                "earliest" => AutoOffsetReset::Earliest,
+                "none" => AutoOffsetReset::None,
+                _ => AutoOffsetReset::Latest,
             },
-            consumer_timeout: (v.long("consumer.timeout.ms") >= 0).then(|| v.millis("consumer.timeout.ms")),
-            exclude_internal_topics: v.boolean("exclude.internal.topics"),
-            roundrobin: v.text("partition.assignment.strategy") == "roundrobin",
+            check_crcs: v.boolean("check.crcs"),
+            request_timeout: v.millis("request.timeout.ms"),
+            connections_max_idle: v.millis("connections.max.idle.ms"),
         };
         Ok((config, warnings))
     }
 }
 
+fn strategies(v: &Values, mistakes: &mut Vec<Mistake>) -> Vec<AssignmentStrategy> {
+    let key = "partition.assignment.strategy";
+    let mut strategies = Vec::new();
+    for class in v.list(key) {
+        match class.as_str() {
+            RANGE => strategies.push(AssignmentStrategy::Range),
+            ROUND_ROBIN => strategies.push(AssignmentStrategy::RoundRobin),
+            _ => mistakes.push(v.mistake(key, format!("{class} ClassNotFoundException exception occured"))),
+        }
+    }
+    strategies.dedup();
+    if strategies.is_empty() {
+        strategies.push(AssignmentStrategy::Range);
+    }
+    strategies
+}
+
 fn check(v: &Values, mistakes: &mut Vec<Mistake>) {
-    mistakes.extend(require(v, "zookeeper.connect"));
-    mistakes.extend(require(v, "group.id"));
-    for key in ["group.id", "client.id"] {
-        if let Err(rule) = legal_id(&v.text(key)) {
-            mistakes.push(v.mistake(key, rule));
-        }
+    let timeout = v.long("request.timeout.ms");
+    if timeout <= v.long("session.timeout.ms") || timeout <= v.long("fetch.max.wait.ms") {
+        let rule = "request.timeout.ms should be greater than session.timeout.ms and fetch.max.wait.ms";
+        mistakes.push(v.mistake("request.timeout.ms", rule));
     }
-    if v.long("fetch.wait.max.ms") > v.long("socket.timeout.ms") {
-        let rule = "requirement failed: socket.timeout.ms should always be at least fetch.wait.max.ms to prevent \
-                    unnecessary socket timeouts";
-        mistakes.push(v.mistake("socket.timeout.ms", rule));
-    }
-    let mut one_of = |key: &str, texts: &[&str], rule: &str| {
-        let value = v.text(key);
-        if !texts.contains(&value.as_str()) {
-            mistakes.push(v.mistake(key, format!("Wrong value {value} of {key} in {rule}")));
-        }
-    };
-    one_of(
-        "auto.offset.reset",
-        &["smallest", "largest"],
-        "ConsumerConfig; Valid values are smallest and largest",
-    );
-    one_of(
-        "partition.assignment.strategy",
-        &["range", "roundrobin"],
-        "consumer config; Valid values are 'range' and 'roundrobin'",
-    );
-    let storage = v.text("offsets.storage");
-    if !["zookeeper", "kafka"]
-        .iter()
-        .any(|s| s.eq_ignore_ascii_case(&storage))
-    {
-        let rule = format!(
-            "Wrong value {storage} of offsets.storage in consumer config; Valid values are 'zookeeper' and 'kafka'"
-        );
-        mistakes.push(v.mistake("offsets.storage", rule));
+    if v.long("heartbeat.interval.ms") >= v.long("session.timeout.ms") {
+        let rule = "Heartbeat must be set lower than the session timeout";
+        mistakes.push(v.mistake("heartbeat.interval.ms", rule));
     }
 }

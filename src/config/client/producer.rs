@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use super::host_port;
-use crate::config::definition::{Definition, Key, Values, millis};
-use crate::config::{ConfigErrors, Mistake, Properties};
+use super::{SECURITY_KEYS, servers, unknown};
+use crate::config::definition::{Definition, Key, millis};
+use crate::config::{ConfigErrors, Properties};
 use crate::message::Codec;
 
 const SERIALIZERS: &[&str] = &[
     "org.apache.kafka.common.serialization.ByteArraySerializer",
     "org.apache.kafka.common.serialization.StringSerializer",
+    "org.apache.kafka.common.serialization.IntegerSerializer",
+    "org.apache.kafka.common.serialization.LongSerializer",
 ];
 
 /// The rows.
@@ -117,11 +119,6 @@ pub static KEYS: &[Key] = &[
         .default("org.apache.kafka.clients.producer.internals.DefaultPartitioner")
         .one_of(&["org.apache.kafka.clients.producer.internals.DefaultPartitioner"])
         .doc("Only the default one exists."),
-    Key::list("interceptor.classes")
-        .optional()
-        .low()
-        .not_acted_on()
-        .doc("Classes that see records."),
     Key::list("metric.reporters")
         .default("")
         .low()
@@ -139,35 +136,6 @@ pub static KEYS: &[Key] = &[
         .low()
         .not_acted_on()
         .doc("Length of a window."),
-    Key::string("security.protocol")
-        .default("PLAINTEXT")
-        .one_of(&["PLAINTEXT"])
-        .doc("PLAINTEXT."),
-    Key::string("ssl.truststore.location")
-        .optional()
-        .high()
-        .not_acted_on()
-        .doc("Of TLS."),
-    Key::password("ssl.truststore.password")
-        .optional()
-        .high()
-        .not_acted_on()
-        .doc("Of TLS."),
-    Key::string("ssl.keystore.location")
-        .optional()
-        .high()
-        .not_acted_on()
-        .doc("Of TLS."),
-    Key::password("ssl.keystore.password")
-        .optional()
-        .high()
-        .not_acted_on()
-        .doc("Of TLS."),
-    Key::password("ssl.key.password")
-        .optional()
-        .high()
-        .not_acted_on()
-        .doc("Of TLS."),
 ];
 
 /// The settings of a producer.
@@ -213,7 +181,7 @@ pub struct ProducerConfig {
 }
 
 fn definition() -> Definition {
-    Definition::new(&[KEYS]).expect("the rows have different names")
+    Definition::new(&[KEYS, SECURITY_KEYS]).expect("the rows have different names")
 }
 
 impl ProducerConfig {
@@ -223,7 +191,7 @@ impl ProducerConfig {
     /// Every mistake, in Kafka's words.
     pub fn from_properties(properties: &Properties) -> Result<(ProducerConfig, Vec<String>), ConfigErrors> {
         let (v, mut mistakes) = definition().read(properties);
-        let mut warnings = unknown(properties);
+        let mut warnings = unknown(&definition(), properties);
         let bootstrap_servers = servers(&v, &mut mistakes);
         let codec = match v.text("compression.type").as_str() {
             "uncompressed" => None,
@@ -278,44 +246,4 @@ impl ProducerConfig {
         };
         Ok((config, warnings))
     }
-}
-
-/// The new clients' words for an unknown key.
-fn unknown(properties: &Properties) -> Vec<String> {
-    let definition = definition();
-    properties
-        .entries()
-        .filter_map(|e| match definition.key(&e.key) {
-            None => Some(format!(
-                "The configuration {} = {} was supplied but isn't a known config.",
-                e.key, e.value
-            )),
-            Some(key) if !key.acted_on => Some(format!(
-                "{}: Property {} is known but has no effect yet",
-                e.place, e.key
-            )),
-            Some(_) => None,
-        })
-        .collect()
-}
-
-fn servers(v: &Values, mistakes: &mut Vec<Mistake>) -> Vec<(String, u16)> {
-    let mut servers = Vec::new();
-    let list = v.list("bootstrap.servers");
-    for url in list.iter().filter(|url| !url.is_empty()) {
-        match host_port(url) {
-            Some(server) => servers.push(server),
-            None => mistakes.push(v.mistake(
-                "bootstrap.servers",
-                format!("Invalid url in bootstrap.servers: {url}"),
-            )),
-        }
-    }
-    if v.is_set("bootstrap.servers") && list.iter().all(String::is_empty) {
-        mistakes.push(v.mistake(
-            "bootstrap.servers",
-            "No bootstrap urls given in bootstrap.servers",
-        ));
-    }
-    servers
 }

@@ -81,6 +81,59 @@ fn the_new_producers_deprecated_keys_count() {
 }
 
 #[test]
+fn the_consumers_defaults_and_texts_are_kafkas() {
+    let read =
+        |text: &str| ConsumerConfig::from_properties(&properties(&format!("bootstrap.servers=h:1;{text}")));
+    let (config, warnings) = read("").unwrap();
+    assert!(warnings.is_empty());
+    assert_eq!(
+        (
+            config.group_id.as_str(),
+            config.client_id.as_str(),
+            config.enable_auto_commit
+        ),
+        ("", "", true)
+    );
+    assert_eq!(config.strategies, [AssignmentStrategy::Range]);
+    assert_eq!(config.auto_offset_reset, AutoOffsetReset::Latest);
+    assert_eq!(config.request_timeout.as_millis(), 40_000);
+    let both = "partition.assignment.strategy=org.apache.kafka.clients.consumer.RoundRobinAssignor, \
+                org.apache.kafka.clients.consumer.RangeAssignor";
+    assert_eq!(
+        read(both).unwrap().0.strategies,
+        [AssignmentStrategy::RoundRobin, AssignmentStrategy::Range]
+    );
+    assert_eq!(
+        read("group.name=g").unwrap().1,
+        ["The configuration group.name = g was supplied but isn't a known config."]
+    );
+    for (text, rule) in [
+        (
+            "auto.offset.reset=smallest",
+            "Invalid value smallest for configuration auto.offset.reset: String must be one of: latest, earliest, none",
+        ),
+        (
+            "session.timeout.ms=40000",
+            "request.timeout.ms should be greater than session.timeout.ms and fetch.max.wait.ms",
+        ),
+        (
+            "heartbeat.interval.ms=30000",
+            "Heartbeat must be set lower than the session timeout",
+        ),
+        (
+            "partition.assignment.strategy=range",
+            "range ClassNotFoundException exception occured",
+        ),
+        (
+            "value.deserializer=x.Y",
+            "Invalid value x.Y for configuration value.deserializer: Class x.Y could not be found.",
+        ),
+    ] {
+        assert_eq!(first_rule(read(text)), rule, "{text}");
+    }
+}
+
+#[test]
 fn the_old_producers_defaults_and_texts_are_kafkas() {
     let read = |text: &str| {
         OldProducerConfig::from_properties(&properties(&format!("metadata.broker.list=h:1;{text}")))
@@ -126,7 +179,7 @@ fn the_old_producers_defaults_and_texts_are_kafkas() {
 #[test]
 fn the_old_consumers_defaults_and_texts_are_kafkas() {
     let read = |text: &str| {
-        ConsumerConfig::from_properties(&properties(&format!("group.id=g;zookeeper.connect=z;{text}")))
+        OldConsumerConfig::from_properties(&properties(&format!("group.id=g;zookeeper.connect=z;{text}")))
     };
     let (config, warnings) = read("").unwrap();
     assert!(warnings.is_empty());
@@ -161,7 +214,7 @@ fn the_old_consumers_defaults_and_texts_are_kafkas() {
     ] {
         assert_eq!(first_rule(read(text)), rule, "{text}");
     }
-    let missing = first_rule(ConsumerConfig::from_properties(&Properties::new()));
+    let missing = first_rule(OldConsumerConfig::from_properties(&Properties::new()));
     assert_eq!(
         missing,
         "requirement failed: Missing required property 'zookeeper.connect'"

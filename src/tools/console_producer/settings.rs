@@ -2,14 +2,11 @@
 //! over it, and over both the options with their defaults, as Kafka puts them together.
 
 use std::path::Path;
-use std::time::Duration;
 
 use ::log::warn;
 
-use crate::client::HostPort;
-use crate::client::producer::{Partitioning, ProducerSettings, RecordQueue};
+use crate::client::producer::ProducerSettings;
 use crate::config::{ConfigErrors, OldProducerConfig, ProducerConfig, Properties};
-use crate::message::Codec;
 use crate::tools::options::{self, OptionSet, parse_key_value_args};
 
 /// Whose ways are followed.
@@ -111,19 +108,6 @@ fn codec(options: &OptionSet) -> options::Result<String> {
     })
 }
 
-fn addresses(list: Vec<(String, u16)>) -> Vec<HostPort> {
-    list.into_iter()
-        .map(|(host, port)| HostPort {
-            host,
-            port: port.into(),
-        })
-        .collect()
-}
-
-fn buffer(bytes: u32) -> Option<u32> {
-    (bytes > 0).then_some(bytes)
-}
-
 fn new(options: &OptionSet, mut properties: Properties) -> Result<Settings, Refused> {
     put(options, NEW, &mut properties)?;
     properties.set("compression.type", &codec(options)?, "--compression-codec");
@@ -133,37 +117,13 @@ fn new(options: &OptionSet, mut properties: Properties) -> Result<Settings, Refu
     for warning in warnings {
         warn!(target: "org.apache.kafka.clients.producer.ProducerConfig", "{warning}");
     }
-    let producer = ProducerSettings {
-        bootstrap: addresses(config.bootstrap_servers),
-        client_id: config.client_id,
-        acks: config.acks,
-        retries: config.retries,
-        batch_size: config.batch_size,
-        batch_messages: None,
-        linger: config.linger,
-        buffer_memory: config.buffer_memory,
-        codec: config.codec,
-        max_request_size: config.max_request_size,
-        max_block: config.max_block,
-        request_timeout: config.request_timeout,
-        max_in_flight: config.max_in_flight,
-        metadata_max_age: config.metadata_max_age,
-        retry_backoff: config.retry_backoff,
-        reconnect_backoff: config.reconnect_backoff,
-        connections_max_idle: config.connections_max_idle,
-        send_buffer_bytes: buffer(config.send_buffer_bytes),
-        receive_buffer_bytes: buffer(config.receive_buffer_bytes),
-        ..ProducerSettings::default()
-    };
     Ok(Settings {
-        producer,
+        producer: config.into(),
         kind: Kind::New,
         sync,
     })
 }
 
-/// The old producer has no memory to fill but a queue of messages; its batches go when they have enough
-/// messages or have waited, one request after the other.
 fn old(options: &OptionSet, mut properties: Properties) -> Result<Settings, Refused> {
     put(options, OLD, &mut properties)?;
     let kind = if options.has("sync") { "sync" } else { "async" };
@@ -173,46 +133,10 @@ fn old(options: &OptionSet, mut properties: Properties) -> Result<Settings, Refu
     for warning in warnings {
         warn!(target: "kafka.utils.VerifiableProperties", "{warning}");
     }
-    let topic = options.value("topic")?.unwrap_or_default();
-    let compressed =
-        config.compressed_topics.iter().all(String::is_empty) || config.compressed_topics.contains(&topic);
-    let producer = ProducerSettings {
-        bootstrap: addresses(config.metadata_broker_list),
-        client_id: config.client_id,
-        acks: config.request_required_acks,
-        retries: config.message_send_max_retries,
-        // A whole queue may become one request.
-        batch_size: 1 << 20,
-        batch_messages: Some(config.batch_num_messages.max(1)),
-        linger: if config.is_async {
-            config.queue_buffering_max
-        } else {
-            Duration::ZERO
-        },
-        codec: if compressed { config.codec } else { Codec::None },
-        max_request_size: i32::MAX as usize,
-        // It has no limit of its own for metadata: each try asks anew.
-        max_block: (config.retry_backoff + config.request_timeout)
-            .saturating_mul(config.message_send_max_retries + 1),
-        buffer_memory: usize::MAX,
-        queue: Some(RecordQueue {
-            records: config.queue_buffering_max_messages.max(1),
-            patience: config.queue_enqueue_timeout,
-        }),
-        request_timeout: config.request_timeout,
-        max_in_flight: 1,
-        metadata_max_age: config.topic_metadata_refresh_interval.unwrap_or(Duration::MAX),
-        retry_backoff: config.retry_backoff,
-        send_buffer_bytes: buffer(config.send_buffer_bytes),
-        receive_buffer_bytes: None,
-        partitioning: Partitioning::Sticky,
-        ..ProducerSettings::default()
-    };
+    let (tries, is_async) = (config.message_send_max_retries, config.is_async);
     Ok(Settings {
-        producer,
-        kind: Kind::Old {
-            tries: config.message_send_max_retries,
-        },
-        sync: !config.is_async,
+        producer: config.into(),
+        kind: Kind::Old { tries },
+        sync: !is_async,
     })
 }

@@ -11,6 +11,7 @@ fn at(ms: u64) -> Mono {
 fn rules() -> Rules {
     Rules {
         codec: Codec::None,
+        compressed_topics: Vec::new(),
         // Two records of 74 bytes with their 26 bytes of overhead.
         batch_size: 200,
         batch_messages: None,
@@ -182,12 +183,36 @@ fn compressible_batches_take_more_records_as_the_ratio_is_learnt() {
         batch_size: 1000,
         ..rules()
     });
-    let before = a.plain_limit();
+    let before = a.plain_limit(Codec::Gzip);
     for _ in 0..30 {
         for _ in 0..40 {
             add(&mut a, 0, 0);
         }
         drain(&mut a, 60);
     }
-    assert!(a.plain_limit() > 2 * before, "{} after {before}", a.plain_limit());
+    assert!(
+        a.plain_limit(Codec::Gzip) > 2 * before,
+        "{} after {before}",
+        a.plain_limit(Codec::Gzip)
+    );
+}
+
+#[test]
+fn only_the_topics_named_are_compressed_if_any_are_named() {
+    for (named, compressed) in [(vec!["t"], true), (vec!["u"], false), (vec![], true)] {
+        let mut a = Accumulator::new(Rules {
+            codec: Codec::Gzip,
+            compressed_topics: named.iter().map(|t| (*t).to_owned()).collect(),
+            linger: Duration::ZERO,
+            ..rules()
+        });
+        add(&mut a, 0, 0);
+        let set = drain(&mut a, 0).remove(0).bytes();
+        let codec = crate::message::SetIter::new(&set)
+            .next()
+            .unwrap()
+            .unwrap()
+            .codec();
+        assert_eq!(codec == Ok(Codec::Gzip), compressed, "{named:?}");
+    }
 }

@@ -17,29 +17,30 @@
 pub mod assignor;
 mod claim;
 mod fetcher;
-pub mod filter;
 mod group;
 mod member;
 mod registry;
+mod settings;
 mod stream;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use self::assignor::Strategy;
-use self::filter::TopicFilter;
 use self::member::{Command, Member, StreamOf};
 use self::registry::Watches;
+pub use self::settings::OldConsumerSettings;
 pub use self::stream::{Consumed, Stream};
 use super::connection;
-use super::producer::partitioner::random_u64;
+use super::topic_filter::TopicFilter;
+pub use crate::config::client::OffsetReset;
+
 use crate::cluster::TopicPartition;
 use crate::message::{self, Offset};
 use crate::util::clock::Clock;
+use crate::util::random;
 use crate::util::shutdown::Shutdown;
 use crate::zookeeper::znodes;
 use crate::zookeeper::znodes::consumer::{Pattern, Registration};
@@ -109,99 +110,6 @@ pub enum Error {
 /// Result of a consumer's work.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Where to begin without a stored offset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OffsetReset {
-    /// With the first message there is.
-    Smallest,
-    /// With the next message that comes.
-    Largest,
-}
-
-/// What an old consumer may be told, by 0.9's names.
-#[derive(Clone, Debug)]
-pub struct ConsumerSettings {
-    /// `group.id`
-    pub group_id: String,
-    /// `zookeeper.connect`
-    pub zookeeper_connect: String,
-    /// `zookeeper.session.timeout.ms`
-    pub zookeeper_session_timeout: Duration,
-    /// `zookeeper.connection.timeout.ms`
-    pub zookeeper_connection_timeout: Duration,
-    /// `client.id`
-    pub client_id: String,
-    /// `consumer.id`; made up when `None`.
-    pub consumer_id: Option<String>,
-    /// `socket.timeout.ms`
-    pub socket_timeout: Duration,
-    /// `socket.receive.buffer.bytes`; the system's choice when `None`.
-    pub socket_receive_buffer_bytes: Option<u32>,
-    /// `fetch.message.max.bytes`
-    pub fetch_message_max_bytes: i32,
-    /// `num.consumer.fetchers`, per broker; at least 1.
-    pub num_fetchers: u32,
-    /// `auto.commit.enable`
-    pub auto_commit: bool,
-    /// `auto.commit.interval.ms`
-    pub auto_commit_interval: Duration,
-    /// `queued.max.message.chunks`, per stream; at least 1.
-    pub queued_max_chunks: usize,
-    /// `rebalance.max.retries`, at least 1.
-    pub rebalance_max_retries: u32,
-    /// `rebalance.backoff.ms`
-    pub rebalance_backoff: Duration,
-    /// `fetch.min.bytes`
-    pub fetch_min_bytes: i32,
-    /// `fetch.wait.max.ms`
-    pub fetch_wait_max: Duration,
-    /// `refresh.leader.backoff.ms`
-    pub refresh_leader_backoff: Duration,
-    /// `offsets.commit.max.retries`
-    pub offsets_commit_max_retries: u32,
-    /// `auto.offset.reset`
-    pub reset: OffsetReset,
-    /// `consumer.timeout.ms`; for ever when `None`.
-    pub consumer_timeout: Option<Duration>,
-    /// `exclude.internal.topics`
-    pub exclude_internal_topics: bool,
-    /// `partition.assignment.strategy`
-    pub strategy: Strategy,
-    /// Where time comes from.
-    pub clock: Clock,
-}
-
-impl Default for ConsumerSettings {
-    fn default() -> Self {
-        ConsumerSettings {
-            group_id: String::new(),
-            zookeeper_connect: String::new(),
-            zookeeper_session_timeout: Duration::from_secs(6),
-            zookeeper_connection_timeout: Duration::from_secs(6),
-            client_id: String::new(),
-            consumer_id: None,
-            socket_timeout: Duration::from_secs(30),
-            socket_receive_buffer_bytes: Some(65536),
-            fetch_message_max_bytes: 1 << 20,
-            num_fetchers: 1,
-            auto_commit: true,
-            auto_commit_interval: Duration::from_secs(60),
-            queued_max_chunks: 2,
-            rebalance_max_retries: 4,
-            rebalance_backoff: Duration::from_secs(2),
-            fetch_min_bytes: 1,
-            fetch_wait_max: Duration::from_millis(100),
-            refresh_leader_backoff: Duration::from_millis(200),
-            offsets_commit_max_retries: 5,
-            reset: OffsetReset::Largest,
-            consumer_timeout: None,
-            exclude_internal_topics: true,
-            strategy: Strategy::Range,
-            clock: Clock::system(),
-        }
-    }
-}
-
 /// What a consumer wants.
 #[derive(Clone, Debug)]
 pub enum Subscription {
@@ -259,9 +167,9 @@ impl Subscription {
 }
 
 /// A member of a consumer group. Dropping it leaves the group at once without committing;
-/// [`Consumer::close`] is the orderly way.
+/// [`OldConsumer::close`] is the orderly way.
 #[derive(Debug)]
-pub struct Consumer {
+pub struct OldConsumer {
     id: String,
     commands: mpsc::Sender<Command>,
     stop: Shutdown,
@@ -277,7 +185,7 @@ impl Drop for Task {
     }
 }
 
-impl Consumer {
+impl OldConsumer {
     /// Joins the group and returns when the first partitions are claimed. Must be called within a
     /// tokio runtime.
     ///
@@ -285,9 +193,9 @@ impl Consumer {
     /// [`Error::Zookeeper`] if ZooKeeper cannot be reached; [`Error::RebalanceFailed`] if others do
     /// not let go of their partitions.
     pub async fn start(
-        settings: ConsumerSettings,
+        settings: OldConsumerSettings,
         subscription: Subscription,
-    ) -> Result<(Consumer, Vec<Stream>)> {
+    ) -> Result<(OldConsumer, Vec<Stream>)> {
         let id = match &settings.consumer_id {
             Some(id) => format!("{}_{id}", settings.group_id),
             None => new_id(&settings),
@@ -325,7 +233,7 @@ impl Consumer {
         let stop = Shutdown::new();
         let (commands, inbox) = mpsc::channel(4);
         let (first, started) = oneshot::channel();
-        let consumer = Consumer {
+        let consumer = OldConsumer {
             id,
             commands,
             task: Mutex::new(Some(Task(tokio::spawn(member.run(first, inbox, stop.stop()))))),
@@ -371,8 +279,8 @@ impl Consumer {
 }
 
 /// `<group>_<host>-<milliseconds>-<8 hex digits>`
-fn new_id(settings: &ConsumerSettings) -> String {
-    let random = format!("{:016x}", random_u64() | 1 << 63);
+fn new_id(settings: &OldConsumerSettings) -> String {
+    let random = format!("{:016x}", random::number() | 1 << 63);
     format!(
         "{}_{}-{}-{}",
         settings.group_id,

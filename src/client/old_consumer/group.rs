@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assignor::{Group, Strategy, Uneven};
-use super::filter::TopicFilter;
+use crate::client::topic_filter::TopicFilter;
 use crate::cluster::TopicPartition;
 use crate::zookeeper::znodes::consumer::{Pattern, Registration};
 

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::claim::Claim;
 use super::registry;
 use super::stream::Chunk;
-use super::{ConsumerSettings, OffsetReset};
+use super::{OffsetReset, OldConsumerSettings};
 use crate::client::broker_client::BrokerClient;
 use crate::client::connection::{Connection, ConnectionSettings};
 use crate::client::metadata::{HostPort, Metadata};
@@ -27,7 +27,7 @@ const LOGGER: &str = "kafka.consumer.ConsumerFetcherThread";
 
 /// What all fetch tasks of one rebalance share.
 struct Common {
-    settings: ConsumerSettings,
+    settings: OldConsumerSettings,
     session: Session,
     streams: Vec<mpsc::Sender<Chunk>>,
     /// Partitions that wait for the leader finder.
@@ -44,7 +44,7 @@ pub(super) struct Fetchers {
 impl Fetchers {
     /// Starts fetching `claims` into `streams`, each into its own.
     pub(super) fn start(
-        settings: ConsumerSettings,
+        settings: OldConsumerSettings,
         session: Session,
         claims: Vec<Arc<Claim>>,
         streams: Vec<mpsc::Sender<Chunk>>,
@@ -175,7 +175,7 @@ fn fetcher_of(p: &TopicPartition, fetchers: u32) -> u32 {
     hash.checked_abs().unwrap_or(0).cast_unsigned() % fetchers.max(1)
 }
 
-fn connection_settings(settings: &ConsumerSettings) -> ConnectionSettings {
+fn connection_settings(settings: &OldConsumerSettings) -> ConnectionSettings {
     ConnectionSettings {
         client_id: settings.client_id.clone(),
         request_timeout: settings.socket_timeout,

@@ -13,7 +13,7 @@ use super::fetcher::Fetchers;
 use super::group::Mine;
 use super::registry::{self, Watches};
 use super::stream::Chunk;
-use super::{ConsumerSettings, Error, Result};
+use super::{Error, OldConsumerSettings, Result};
 use crate::cluster::TopicPartition;
 use crate::message::Offset;
 use crate::util::clock::Mono;
@@ -32,7 +32,7 @@ pub(super) enum Command {
 }
 
 pub(super) struct Member {
-    pub(super) settings: ConsumerSettings,
+    pub(super) settings: OldConsumerSettings,
     pub(super) id: String,
     pub(super) registration: Registration,
     pub(super) session: Session,
@@ -312,6 +312,6 @@ impl Member {
 
 /// Up to a quarter more, so that members that collided do not collide again.
 fn jittered(backoff: Duration) -> Duration {
-    let quarters = crate::client::producer::partitioner::random_u64() % 256;
+    let quarters = crate::util::random::number() % 256;
     backoff + backoff.mul_f64(f64::from(u32::try_from(quarters).unwrap_or(0)) / 1024.0)
 }
