@@ -38,8 +38,25 @@ pub async fn change_topic_config(session: &Session, topic: &str, settings: &Sett
     change(session, EntityType::Topic, topic, settings).await
 }
 
-/// Replaces all of a client's settings and notifies the brokers. They are not checked.
+/// What brokers of 0.9.0.1 read of a client's settings: bytes per second that it may send or fetch.
+pub const CLIENT_RATES: [&str; 2] = ["producer_byte_rate", "consumer_byte_rate"];
+
+/// Replaces all of a client's settings and notifies the brokers. Names that no broker reads are let
+/// through with a warning.
+///
+/// # Errors
+/// [`Error::Config`] for a rate that is no number; nothing is written then. 0.9.0.1 writes it, and its
+/// brokers stop following changes when they read it.
 pub async fn change_client_config(session: &Session, client: &str, settings: &Settings) -> Result<()> {
+    for (name, value) in settings {
+        if !CLIENT_RATES.contains(&name.as_str()) {
+            warn!("No broker reads the setting {name} of a client.");
+        } else if value.parse::<i64>().is_err() {
+            return Err(Error::Config(format!(
+                "Invalid value {value} for configuration {name}: Not a number of type LONG"
+            )));
+        }
+    }
     change(session, EntityType::Client, client, settings).await
 }
 
@@ -84,9 +101,29 @@ pub async fn fetch_topic_config(session: &Session, topic: &str) -> Result<Settin
 /// # Errors
 /// [`Error::Node`] if the node holds something else.
 pub async fn fetch_config(session: &Session, entity: EntityType, name: &str) -> Result<Settings> {
+    let settings = fetch_config_in_order(session, entity, name).await?;
+    Ok(settings.into_iter().collect())
+}
+
+/// As [`fetch_config`], in the order in which Kafka's tools print them.
+///
+/// # Errors
+/// [`Error::Node`] if the node holds something else.
+pub async fn fetch_config_in_order(
+    session: &Session,
+    entity: EntityType,
+    name: &str,
+) -> Result<Vec<(String, String)>> {
     let path = paths::entity_config(entity, name);
     let data = session.get(&path).await?.and_then(|node| node.data);
-    znodes::config::decode(data.as_deref()).map_err(|reason| Error::Node { path, reason })
+    let settings = znodes::config::decode_in_order(data.as_deref());
+    settings.map_err(|reason| Error::Node { path, reason })
+}
+
+/// The topics or clients that have a node for settings, in ZooKeeper's order.
+pub async fn configured(session: &Session, entity: EntityType) -> Result<Vec<String>> {
+    let names = session.children(&paths::entity_configs(entity)).await?;
+    Ok(names.map(|(names, _)| names).unwrap_or_default())
 }
 
 /// The settings of all topics that have a node for them, by topic.
@@ -98,9 +135,8 @@ pub async fn fetch_topic_configs(session: &Session) -> Result<BTreeMap<String, S
 ///
 /// A node that holds something else is left out with a warning; 0.9.0.1 does not start then.
 pub async fn fetch_configs(session: &Session, entity: EntityType) -> Result<BTreeMap<String, Settings>> {
-    let names = session.children(&paths::entity_configs(entity)).await?;
     let mut all = BTreeMap::new();
-    for name in names.into_iter().flat_map(|(names, _)| names) {
+    for name in configured(session, entity).await? {
         match fetch_config(session, entity, &name).await {
             Ok(settings) => {
                 all.insert(name, settings);

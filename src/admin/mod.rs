@@ -10,8 +10,8 @@ pub mod topics;
 mod error;
 
 pub use configs::{
-    Settings, change_client_config, change_topic_config, fetch_config, fetch_configs, fetch_topic_config,
-    fetch_topic_configs,
+    CLIENT_RATES, Settings, change_client_config, change_topic_config, configured, fetch_config,
+    fetch_config_in_order, fetch_configs, fetch_topic_config, fetch_topic_configs,
 };
 pub use error::{Error, Result};
 pub use topics::{

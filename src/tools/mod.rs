@@ -7,17 +7,20 @@
 //! Read in this order: this file, [`options`] (the option parser of 0.9's programs), [`logging`]
 //! (log4j.properties), then one file per program.
 
+mod configs;
 mod console_consumer;
 mod console_producer;
 mod dev;
 mod dump_log_segments;
 mod get_offset_shell;
+mod large_messages;
 pub mod logging;
 pub mod options;
 mod parent;
 pub mod runtime;
 mod server_start;
 mod server_stop;
+mod session;
 pub mod signals;
 pub mod stop;
 pub mod topics;
@@ -45,6 +48,7 @@ pub struct Tool {
 
 /// All programs, sorted by name. One row per program; `tests/it/launchers.rs` compares `bin/` with it.
 pub static TOOLS: &[Tool] = &[
+    configs::TOOL,
     console_consumer::TOOL,
     console_producer::TOOL,
     Tool {

@@ -71,6 +71,7 @@ pub struct OptionSpec {
     argument: Argument,
     argument_description: String,
     kind: ArgType,
+    separator: Option<char>,
     defaults: Vec<String>,
 }
 
@@ -85,6 +86,28 @@ impl OptionSpec {
     pub fn with_optional_arg(&mut self) -> &mut Self {
         self.argument = Argument::Optional;
         self
+    }
+
+    /// One argument may hold several values with `separator` between them; empty ones do not count.
+    pub fn values_separated_by(&mut self, separator: char) -> &mut Self {
+        self.separator = Some(separator);
+        self
+    }
+
+    /// The values in an argument as typed. One that holds nothing but separators is a value itself.
+    fn values_in(&self, argument: String) -> Vec<String> {
+        let Some(separator) = self.separator else {
+            return vec![argument];
+        };
+        let values: Vec<String> = argument
+            .split(separator)
+            .filter(|value| !value.is_empty())
+            .map(str::to_owned)
+            .collect();
+        match values.is_empty() {
+            true => vec![argument],
+            false => values,
+        }
     }
 
     /// The word between the angle brackets in the help.
@@ -126,6 +149,7 @@ impl OptionParser {
             argument: Argument::None,
             argument_description: String::new(),
             kind: ArgType::String,
+            separator: None,
             defaults: Vec::new(),
         };
         self.specs.insert(name.to_string(), spec);
@@ -268,7 +292,7 @@ fn take<'a>(
         .detected
         .entry(spec.name.clone())
         .or_default()
-        .extend(argument);
+        .extend(argument.into_iter().flat_map(|a| spec.values_in(a)));
     Ok(())
 }
 

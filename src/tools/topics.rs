@@ -13,22 +13,16 @@ use std::time::Duration;
 use ::log::{error, warn};
 
 use super::options::{self as jopt, OptionParser, OptionSet, check_required_args};
-use super::runtime;
+use super::{large_messages, runtime, session};
 use crate::admin::{self, Settings};
 use crate::client::topic_filter::TopicFilter;
 use crate::cluster::topic::{OFFSETS_TOPIC, has_collision_chars};
 use crate::config::LogConfig;
 use crate::util::clock::Clock;
-use crate::zookeeper::{self, Session, SessionSettings, WatchedEvent, paths};
+use crate::zookeeper::{self, Session, WatchedEvent, paths};
 
-/// Both patiences of a tool with ZooKeeper.
-const ZOOKEEPER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long --delete looks whether the controller acts on the mark.
 const DELETE_PATIENCE: Duration = Duration::from_secs(1);
-/// Kafka's `message.max.bytes` unless a broker says otherwise.
-const DEFAULT_MAX_MESSAGE_BYTES: i32 = 1_000_012;
-/// Kafka's `replica.fetch.max.bytes` and the consumer's `fetch.message.max.bytes`.
-const DEFAULT_FETCH_BYTES: i32 = 1_048_576;
 
 /// What ends a command without success.
 #[derive(Debug, thiserror::Error)]
@@ -70,16 +64,9 @@ async fn connect_and_run(parser: OptionParser, options: OptionSet) -> ExitCode {
         Ok(connect) => connect.unwrap_or_default(),
         Err(e) => return e.report(),
     };
-    let settings = SessionSettings {
-        session_timeout: ZOOKEEPER_TIMEOUT,
-        connection_timeout: ZOOKEEPER_TIMEOUT,
-    };
-    let session = match Session::connect(&connect, settings, Clock::system()).await {
+    let session = match session::connect(&connect).await {
         Ok(session) => session,
-        Err(e) => {
-            eprintln!("{e}");
-            return ExitCode::FAILURE;
-        }
+        Err(code) => return code,
     };
     let command = Command {
         session: &session,
@@ -166,14 +153,14 @@ impl Command<'_> {
         if self.options.has("replica-assignment") {
             let assignment = admin::parse_assignment(&self.text("replica-assignment")?)?;
             let replicas = assignment.values().next().map_or(0, Vec::len);
-            confirm_large_messages(&settings, replicas).await?;
+            confirm_large_messages(&settings, replicas)?;
             admin::create_topic_with_assignment(self.session, &topic, &assignment, &settings).await?;
         } else {
             check_required_args(self.parser, self.options, &["partitions", "replication-factor"])?;
             let partitions = self.options.int("partitions")?.unwrap_or(0);
             let replication = self.options.int("replication-factor")?.unwrap_or(0);
             let replicas = usize::try_from(replication).unwrap_or(0);
-            confirm_large_messages(&settings, replicas).await?;
+            confirm_large_messages(&settings, replicas)?;
             admin::create_topic(self.session, &topic, partitions, replication, &settings).await?;
         }
         println!("Created topic \"{topic}\".");
@@ -322,54 +309,17 @@ fn first_rule(errors: &crate::config::ConfigErrors) -> Error {
 }
 
 /// Warns of messages larger than brokers take by default, and asks if there are replicas to suffer.
-async fn confirm_large_messages(settings: &Settings, replicas: usize) -> Result<()> {
+fn confirm_large_messages(settings: &Settings, replicas: usize) -> Result<()> {
     let asked = settings.get("max.message.bytes").and_then(|n| n.parse().ok());
-    let Some(asked) = asked.filter(|n: &i32| *n > DEFAULT_MAX_MESSAGE_BYTES) else {
-        return Ok(());
-    };
-    if replicas <= 1 {
-        warn!("{}", short_warning(asked));
-        return Ok(());
+    match asked.filter(|size| large_messages::is_large(*size)) {
+        Some(size) if replicas > 1 => match large_messages::confirm(size) {
+            true => Ok(()),
+            false => Err(Error::Ended),
+        },
+        Some(size) => {
+            warn!("{}", large_messages::short_warning(size));
+            Ok(())
+        }
+        None => Ok(()),
     }
-    error!("{}", long_warning(asked));
-    println!("Are you sure you want to continue? [y/n]");
-    let mut answer = String::new();
-    // No answer is a no; 0.9.0.1 dies of a null pointer then.
-    if std::io::stdin().read_line(&mut answer).is_err() || !answer.trim().eq_ignore_ascii_case("y") {
-        return Err(Error::Ended);
-    }
-    Ok(())
-}
-
-fn short_warning(asked: i32) -> String {
-    let stars = "*".repeat(100);
-    format!(
-        "\n\n{stars}\n\
-         *** WARNING: you are creating a topic where the max.message.bytes is greater than the consumer ***\n\
-         *** default. This operation is potentially dangerous. Consumers will get failures if their    ***\n\
-         *** fetch.message.max.bytes < the value you are using.                                        ***\n\
-         {stars}\n\
-         - value set here: {asked}\n\
-         - Default Consumer fetch.message.max.bytes: {DEFAULT_FETCH_BYTES}\n\
-         - Default Broker max.message.bytes: {DEFAULT_MAX_MESSAGE_BYTES}\n\n"
-    )
-}
-
-fn long_warning(asked: i32) -> String {
-    let stars = "*".repeat(100);
-    format!(
-        "\n\n{stars}\n\
-         *** WARNING: you are creating a topic where the max.message.bytes is greater than the broker      ***\n\
-         *** default. This operation is dangerous. There are two potential side effects:                  ***\n\
-         *** - Consumers will get failures if their fetch.message.max.bytes < the value you are using     ***\n\
-         *** - Producer requests larger than replica.fetch.max.bytes will not replicate and hence have    ***\n\
-         ***   a higher risk of data loss                                                                 ***\n\
-         *** You should ensure both of these settings are greater than the value set here before using    ***\n\
-         *** this topic.                                                                                  ***\n\
-         {stars}\n\
-         - value set here: {asked}\n\
-         - Default Broker replica.fetch.max.bytes: {DEFAULT_FETCH_BYTES}\n\
-         - Default Broker max.message.bytes: {DEFAULT_MAX_MESSAGE_BYTES}\n\
-         - Default Consumer fetch.message.max.bytes: {DEFAULT_FETCH_BYTES}\n\n"
-    )
 }

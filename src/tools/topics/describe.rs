@@ -7,8 +7,9 @@ use tokio::task::JoinSet;
 use super::{Command, Result};
 use crate::admin;
 use crate::cluster::{BrokerId, LeaderAndIsr};
+use crate::zookeeper::Session;
+use crate::zookeeper::paths::{self, EntityType};
 use crate::zookeeper::znodes::{self, topic::Assignment};
-use crate::zookeeper::{Session, paths};
 
 /// So many partitions are read at a time.
 const READ_AHEAD: usize = 256;
@@ -31,7 +32,7 @@ pub(super) async fn describe(command: &Command<'_>) -> Result<()> {
         };
         let mut text = String::new();
         if !under_replicated && !unavailable {
-            let settings = settings(command.session, &topic).await?;
+            let settings = admin::fetch_config_in_order(command.session, EntityType::Topic, &topic).await?;
             if !overridden || !settings.is_empty() {
                 let settings: Vec<String> = settings.iter().map(|(k, v)| format!("{k}={v}")).collect();
                 text.push_str(&format!(
@@ -63,14 +64,6 @@ pub(super) async fn describe(command: &Command<'_>) -> Result<()> {
         super::super::print(&text);
     }
     Ok(())
-}
-
-/// A topic's settings in the order in which the genuine tool prints them.
-async fn settings(session: &Session, topic: &str) -> Result<Vec<(String, String)>> {
-    let path = paths::topic_config(topic);
-    let data = session.get(&path).await?.and_then(|node| node.data);
-    let settings = znodes::config::decode_in_order(data.as_deref());
-    Ok(settings.map_err(|reason| admin::Error::Node { path, reason })?)
 }
 
 /// The states of a topic's partitions, in their order; none where the node is missing or unreadable.

@@ -1,30 +1,9 @@
 //! The options of kafka-topics, and what they must not be combined with.
 
+use crate::config::topic;
 use crate::tools::options::{
     ArgType, OptionParser, OptionSet, Result, check_invalid_args, check_required_args,
 };
-
-/// The settings a topic can have, as the help lists them.
-const SETTINGS: [&str; 18] = [
-    "cleanup.policy",
-    "compression.type",
-    "delete.retention.ms",
-    "file.delete.delay.ms",
-    "flush.messages",
-    "flush.ms",
-    "index.interval.bytes",
-    "max.message.bytes",
-    "min.cleanable.dirty.ratio",
-    "min.insync.replicas",
-    "preallocate",
-    "retention.bytes",
-    "retention.ms",
-    "segment.bytes",
-    "segment.index.bytes",
-    "segment.jitter.ms",
-    "segment.ms",
-    "unclean.leader.election.enable",
-];
 
 /// Of these exactly one is asked for.
 pub(super) const ACTIONS: [&str; 5] = ["create", "list", "alter", "describe", "delete"];
@@ -53,7 +32,10 @@ pub(super) fn parser() -> OptionParser {
     )
     .with_required_arg()
     .described_as("topic");
-    let settings: String = SETTINGS.iter().map(|name| format!("\t{name}\n")).collect();
+    let settings: String = topic::KEYS
+        .iter()
+        .map(|key| format!("\t{}\n", key.name))
+        .collect();
     p.accepts(
         "config",
         &format!(

@@ -1,0 +1,24 @@
+//! What the tools that work by way of ZooKeeper share: the session, and their files.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::util::clock::Clock;
+use crate::zookeeper::{Session, SessionSettings};
+
+/// Both patiences of a tool with ZooKeeper.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Connects to ZooKeeper; what is wrong has been said when this fails.
+pub(super) async fn connect(connect: &str) -> Result<Session, ExitCode> {
+    let settings = SessionSettings {
+        session_timeout: PATIENCE,
+        connection_timeout: PATIENCE,
+    };
+    Session::connect(connect, settings, Clock::system())
+        .await
+        .map_err(|e| {
+            eprintln!("{e}");
+            ExitCode::FAILURE
+        })
+}
