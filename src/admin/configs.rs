@@ -91,7 +91,7 @@ pub(super) async fn write(
 /// The settings of one topic; empty if it has none.
 ///
 /// # Errors
-/// [`Error::Node`] if the node holds something else.
+/// [`Error::Settings`] if the node holds something else.
 pub async fn fetch_topic_config(session: &Session, topic: &str) -> Result<Settings> {
     fetch_config(session, EntityType::Topic, topic).await
 }
@@ -99,7 +99,7 @@ pub async fn fetch_topic_config(session: &Session, topic: &str) -> Result<Settin
 /// The settings of one topic or client; empty if it has none.
 ///
 /// # Errors
-/// [`Error::Node`] if the node holds something else.
+/// [`Error::Settings`] if the node holds something else.
 pub async fn fetch_config(session: &Session, entity: EntityType, name: &str) -> Result<Settings> {
     let settings = fetch_config_in_order(session, entity, name).await?;
     Ok(settings.into_iter().collect())
@@ -108,7 +108,7 @@ pub async fn fetch_config(session: &Session, entity: EntityType, name: &str) -> 
 /// As [`fetch_config`], in the order in which Kafka's tools print them.
 ///
 /// # Errors
-/// [`Error::Node`] if the node holds something else.
+/// [`Error::Settings`] if the node holds something else.
 pub async fn fetch_config_in_order(
     session: &Session,
     entity: EntityType,
@@ -116,8 +116,12 @@ pub async fn fetch_config_in_order(
 ) -> Result<Vec<(String, String)>> {
     let path = paths::entity_config(entity, name);
     let data = session.get(&path).await?.and_then(|node| node.data);
-    let settings = znodes::config::decode_in_order(data.as_deref());
-    settings.map_err(|reason| Error::Node { path, reason })
+    znodes::config::decode_in_order(data.as_deref()).map_err(|reason| Error::Settings {
+        entity,
+        name: name.to_owned(),
+        data: String::from_utf8_lossy(&data.unwrap_or_default()).into_owned(),
+        reason,
+    })
 }
 
 /// The topics or clients that have a node for settings, in ZooKeeper's order.
@@ -141,7 +145,8 @@ pub async fn fetch_configs(session: &Session, entity: EntityType) -> Result<BTre
             Ok(settings) => {
                 all.insert(name, settings);
             }
-            Err(Error::Node { path, reason }) => {
+            Err(Error::Settings { reason, .. }) => {
+                let path = paths::entity_config(entity, &name);
                 warn!("Ignoring the configuration in {path}: {reason}");
             }
             Err(e) => return Err(e),

@@ -1,7 +1,7 @@
 //! Why an operator's wish was not written. The texts are those of 0.9.0.1.
 
 use crate::cluster::{assignment, topic::IllegalTopicName};
-use crate::zookeeper;
+use crate::zookeeper::{self, paths::EntityType};
 
 /// Why a wish was refused or could not be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +91,18 @@ pub enum Error {
         /// Which.
         path: String,
         /// Why.
+        reason: zookeeper::znodes::Error,
+    },
+    /// Settings that cannot be understood.
+    #[error("Invalid {} config: {data}", entity.name())]
+    Settings {
+        /// Whose kind.
+        entity: EntityType,
+        /// Whose.
+        name: String,
+        /// What is written there.
+        data: String,
+        /// Why that means nothing.
         reason: zookeeper::znodes::Error,
     },
     /// ZooKeeper did not do it.

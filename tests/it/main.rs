@@ -7,6 +7,7 @@ mod support;
 
 mod bad_input;
 mod broker;
+mod configs;
 mod configuration;
 mod console;
 mod controller;
@@ -17,6 +18,7 @@ mod floors;
 mod foreign;
 mod keeper;
 mod launchers;
+mod live_settings;
 mod log_bytes;
 mod replication;
 mod scenarios;

@@ -1,13 +1,10 @@
 //! kafka-topics, line by line: `tests/golden/kafka-topics.txt` is what the genuine tool of 0.9.0.1 printed
 //! for each of its command lines, one after the other, on a ZooKeeper with one registered broker.
-//!
-//! A case is a line `$ ARGUMENTS => EXIT CODE`, what went to standard output, and behind `E|` what went
-//! to standard error, log lines left out. In arguments `|` stands for a blank within a word.
 
 use std::time::Duration;
 
 use crate::support::program::{kafka, run, text};
-use crate::support::{ours, root};
+use crate::support::{golden, ours, root};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// Where the recording's ZooKeeper listened.
@@ -54,12 +51,11 @@ fn topics_prints_what_the_genuine_tool_prints() {
     let connect = format!("{address}/same");
     let golden = golden.replace(RECORDED, &connect);
     let mut cases = 0;
-    for case in golden.split("$ ").skip(1) {
-        let (line, printed) = case.split_once('\n').unwrap();
-        let (arguments, code) = line.rsplit_once(" => ").unwrap();
+    for case in golden::cases(&golden) {
+        let arguments = &case.arguments;
         let mut command = kafka();
         command.args(["kafka-topics", "--zookeeper", &connect]);
-        command.args(arguments.split(' ').map(|word| word.replace('|', " ")));
+        command.args(case.words());
         let done = run(command, b"", LIMIT);
         let mut got = text(&done.stdout);
         let errors = text(&done.stderr);
@@ -67,10 +63,10 @@ fn topics_prints_what_the_genuine_tool_prints() {
         if !errors.starts_with("[20") && !errors.starts_with("No broker is controller") {
             got.extend(errors.lines().map(|line| format!("E|{line}\n")));
         }
-        assert_eq!(got, printed, "kafka-topics {arguments}");
+        assert_eq!(got, case.printed, "kafka-topics {arguments}");
         assert_eq!(
             done.status.code(),
-            code.parse().ok(),
+            Some(case.code),
             "kafka-topics {arguments}: {errors}"
         );
         cases += 1;

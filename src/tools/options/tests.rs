@@ -181,3 +181,15 @@ fn the_table_is_laid_out_as_the_original_lays_it_out() {
     }
     assert_eq!(ours, theirs);
 }
+
+#[test]
+fn an_argument_may_hold_several_values() {
+    let mut parser = OptionParser::new();
+    parser
+        .accepts("add", "")
+        .with_required_arg()
+        .values_separated_by(',');
+    let typed = ["--add", "a=1,,b=2,", "--add=c", "--add", ","].map(String::from);
+    let values = parser.parse(&typed).unwrap().values("add").unwrap();
+    assert_eq!(values, ["a=1", "b=2", "c", ","]);
+}

@@ -5,6 +5,7 @@
 
 pub mod fake_broker;
 pub mod genuine;
+pub mod golden;
 pub mod install;
 pub mod ours;
 pub mod program;
