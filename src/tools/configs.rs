@@ -105,12 +105,7 @@ fn parse(args: &[String]) -> std::result::Result<Command, Wrong> {
 
 fn parser() -> OptionParser {
     let mut p = OptionParser::new();
-    p.accepts(
-        "zookeeper",
-        "REQUIRED: The connection string for the zookeeper connection in the form host:port. Multiple URLS can be given to allow fail-over.",
-    )
-    .with_required_arg()
-    .described_as("urls");
+    session::accept_zookeeper(&mut p);
     p.accepts("alter", "Alter the configuration for the entity.");
     p.accepts("describe", "List configs for the given entity.");
     p.accepts("entity-type", "Type of entity (topics/clients)")

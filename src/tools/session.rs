@@ -3,11 +3,23 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::options::OptionParser;
 use crate::util::clock::Clock;
 use crate::zookeeper::{Session, SessionSettings};
 
 /// Both patiences of a tool with ZooKeeper.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Declares `--zookeeper`.
+pub(super) fn accept_zookeeper(parser: &mut OptionParser) {
+    parser
+        .accepts(
+            "zookeeper",
+            "REQUIRED: The connection string for the zookeeper connection in the form host:port. Multiple URLS can be given to allow fail-over.",
+        )
+        .with_required_arg()
+        .described_as("urls");
+}
 
 /// Connects to ZooKeeper; what is wrong has been said when this fails.
 pub(super) async fn connect(connect: &str) -> Result<Session, ExitCode> {

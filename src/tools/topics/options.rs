@@ -4,6 +4,7 @@ use crate::config::topic;
 use crate::tools::options::{
     ArgType, OptionParser, OptionSet, Result, check_invalid_args, check_required_args,
 };
+use crate::tools::session;
 
 /// Of these exactly one is asked for.
 pub(super) const ACTIONS: [&str; 5] = ["create", "list", "alter", "describe", "delete"];
@@ -11,12 +12,7 @@ pub(super) const ACTIONS: [&str; 5] = ["create", "list", "alter", "describe", "d
 /// The words that declare the options.
 pub(super) fn parser() -> OptionParser {
     let mut p = OptionParser::new();
-    p.accepts(
-        "zookeeper",
-        "REQUIRED: The connection string for the zookeeper connection in the form host:port. Multiple URLS can be given to allow fail-over.",
-    )
-    .with_required_arg()
-    .described_as("urls");
+    session::accept_zookeeper(&mut p);
     p.accepts("list", "List all available topics.");
     p.accepts("create", "Create a new topic.");
     p.accepts("delete", "Delete a topic");
