@@ -1,7 +1,6 @@
 @echo off
 rem Starts a broker.
-if "%~1" == "" (
-	echo USAGE: %0 server.properties [--override property=value]*
-	exit /B 1
-)
+setlocal DisableDelayedExpansion
+set "KAFKA_LAUNCHER=%~0"
+if "%~1" == "" set "KAFKA_USAGE=server.properties [--override property=value]*"
 "%~dp0kafka-run-class.bat" kafka.Kafka %*

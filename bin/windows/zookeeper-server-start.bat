@@ -1,7 +1,6 @@
 @echo off
 rem Starts the bundled ZooKeeper server.
-if "%~1" == "" (
-	echo USAGE: %0 zookeeper.properties
-	exit /B 1
-)
+setlocal DisableDelayedExpansion
+set "KAFKA_LAUNCHER=%~0"
+if "%~1" == "" set "KAFKA_USAGE=zookeeper.properties"
 "%~dp0kafka-run-class.bat" org.apache.zookeeper.server.quorum.QuorumPeerMain %*

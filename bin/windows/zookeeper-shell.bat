@@ -1,7 +1,6 @@
 @echo off
 rem A shell for the nodes of a ZooKeeper.
-if "%~1" == "" (
-	echo USAGE: %0 zookeeper_host:port[/path] [args...]
-	exit /B 1
-)
+setlocal DisableDelayedExpansion
+set "KAFKA_LAUNCHER=%~0"
+if "%~1" == "" set "KAFKA_USAGE=zookeeper_host:port[/path] [args...]"
 "%~dp0kafka-run-class.bat" org.apache.zookeeper.ZooKeeperMain -server %*

@@ -81,6 +81,11 @@ fn batch_files_are_what_cmd_wants() {
             assert!(!script.contains(unwanted), "{name}.bat speaks of {unwanted}");
         }
         assert!(!script.contains(" %~dp0"), "{name}.bat quotes its paths");
+        // Or an exclamation mark in a path vanishes where delayed expansion is on.
+        assert!(
+            script.contains("\r\nsetlocal DisableDelayedExpansion\r\n"),
+            "{name}.bat says: setlocal DisableDelayedExpansion"
+        );
     }
 }
 
