@@ -1,18 +1,24 @@
 //! Work that logs leave for later and for others: removing the files of segments that they gave up,
-//! and flushing what lies before a new segment. The manager's tasks do it; logs only note it.
+//! flushing what lies before a new segment, and finishing the removal of directories in which a file is
+//! still being read. The manager's tasks do it; logs only note it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use crate::cluster::TopicPartition;
+use crate::message::Offset;
 use crate::util::clock::Mono;
 use crate::util::fs;
 
 use super::files::{self, Kind, State};
 use super::segment::Segment;
+
+/// When to try again what another program did not let happen.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The notes. Shared by all logs of a manager.
 #[derive(Debug, Default)]
@@ -25,6 +31,8 @@ pub(crate) struct Chores {
 #[derive(Debug, Default)]
 struct Notes {
     retired: Vec<Retired>,
+    /// Directories that are marked as going.
+    going: Vec<(Mono, PathBuf)>,
     to_flush: BTreeSet<TopicPartition>,
 }
 
@@ -33,13 +41,26 @@ struct Notes {
 struct Retired {
     due: Mono,
     dir: PathBuf,
-    segment: Arc<Segment>,
+    base: Offset,
+    /// Readers find its files open until then.
+    segment: Option<Arc<Segment>>,
 }
 
 impl Chores {
     /// Has the files of `segment` in `dir` removed at `due`.
     pub(crate) fn retire(&self, segment: Arc<Segment>, dir: PathBuf, due: Mono) {
-        self.lock().retired.push(Retired { due, dir, segment });
+        self.lock().retired.push(Retired {
+            due,
+            dir,
+            base: segment.base(),
+            segment: Some(segment),
+        });
+        self.noted.notify_one();
+    }
+
+    /// Has a directory that is marked as going removed as soon as nobody reads a file in it.
+    pub(crate) fn remove_dir_later(&self, dir: PathBuf, now: Mono) {
+        self.lock().going.push((now + AGAIN, dir));
         self.noted.notify_one();
     }
 
@@ -51,7 +72,16 @@ impl Chores {
 
     /// When the next removal is due.
     pub(crate) fn next(&self) -> Option<Mono> {
-        self.lock().retired.iter().map(|r| r.due).min()
+        let notes = self.lock();
+        let segments = notes.retired.iter().map(|r| r.due);
+        segments.chain(notes.going.iter().map(|(due, _)| *due)).min()
+    }
+
+    /// Takes the directories whose removal is to be tried again.
+    pub(crate) fn take_going(&self, now: Mono) -> Vec<PathBuf> {
+        let mut notes = self.lock();
+        let due = notes.going.extract_if(.., |(due, _)| *due <= now);
+        due.map(|(_, dir)| dir).collect()
     }
 
     /// Takes the logs that are to be flushed.
@@ -59,26 +89,36 @@ impl Chores {
         std::mem::take(&mut self.lock().to_flush)
     }
 
-    /// Removes what is due. A file that cannot be removed goes at the next start.
+    /// Removes what is due. A file that another program holds is tried again; one that cannot be removed
+    /// goes at the next start.
     pub(crate) fn remove_due(&self, now: Mono) {
         let due: Vec<Retired> = self.lock().retired.extract_if(.., |r| r.due <= now).collect();
-        for Retired { dir, segment, .. } in due {
-            let base = segment.base();
-            let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            ::log::info!("Deleting segment {base} from log {name}.");
-            // Closed first: some systems remove no file that is open.
-            drop(segment);
-            for kind in [Kind::Log, Kind::Index] {
-                if let Err(e) = fs::remove_file(&files::path(&dir, base, kind, State::Deleted)) {
-                    ::log::warn!("{e}");
-                }
+        for mut retired in due {
+            let (dir, base) = (&retired.dir, retired.base);
+            if retired.segment.take().is_some() {
+                let name = dir.file_name().unwrap_or_default().to_string_lossy();
+                ::log::info!("Deleting segment {base} from log {name}.");
+            }
+            let remove = |kind| fs::remove_file(&files::path(dir, base, kind, State::Deleted));
+            let failures: Vec<fs::Error> = [Kind::Log, Kind::Index]
+                .into_iter()
+                .filter_map(|kind| remove(kind).err())
+                .collect();
+            for e in &failures {
+                ::log::warn!("{e}");
+            }
+            if failures.iter().any(fs::Error::is_held) {
+                retired.due = now + AGAIN;
+                self.lock().retired.push(retired);
             }
         }
     }
 
     /// Forgets the segments of a directory that is removed as a whole.
-    pub(crate) fn forget(&self, dir: &std::path::Path) {
-        self.lock().retired.retain(|r| r.dir != dir);
+    pub(crate) fn forget(&self, dir: &Path) {
+        let mut notes = self.lock();
+        notes.retired.retain(|r| r.dir != dir);
+        notes.going.retain(|(_, going)| going != dir);
     }
 
     fn lock(&self) -> MutexGuard<'_, Notes> {

@@ -28,7 +28,7 @@ pub(crate) struct DataFile {
 impl DataFile {
     /// Makes a new empty file; `preallocate` bytes are set aside if it is not 0.
     pub(crate) fn create(path: PathBuf, preallocate: u64) -> Result<DataFile> {
-        let file = options().create_new(true).open(&path).during("create", &path)?;
+        let file = fs::open(options().create_new(true), &path).during("create", &path)?;
         if preallocate > 0 {
             file.set_len(preallocate).during("extend", &path)?;
         }
@@ -42,7 +42,7 @@ impl DataFile {
 
     /// Opens a file that is there; all of it counts.
     pub(crate) fn open(path: PathBuf) -> Result<DataFile> {
-        let file = options().open(&path).during("open", &path)?;
+        let file = fs::open(&options(), &path).during("open", &path)?;
         let size = file.metadata().during("stat", &path)?.len();
         Ok(DataFile {
             path,

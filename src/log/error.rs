@@ -121,6 +121,9 @@ pub enum Error {
         /// The partition that is there.
         there: TopicPartition,
     },
+    /// A directory whose name means a device on Windows, such as `con.x-0`.
+    #[error("The directory of {0} would have the name of a device")]
+    NamedLikeDevice(TopicPartition),
     /// An offset checkpoint that cannot be read.
     #[error("{}: {reason}", path.display())]
     Checkpoint {
@@ -129,6 +132,14 @@ pub enum Error {
         /// Kafka's words for what is wrong.
         reason: String,
     },
+}
+
+impl Error {
+    /// Whether another program holds a file at the moment and all is well otherwise, see
+    /// [`fs::Error::is_held`].
+    pub fn is_held(&self) -> bool {
+        matches!(self, Error::Storage(e) if e.is_held())
+    }
 }
 
 fn list(dirs: &[PathBuf]) -> String {

@@ -8,7 +8,6 @@ mod loading;
 mod tasks;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -149,7 +148,8 @@ impl LogManager {
     /// here yet.
     ///
     /// # Errors
-    /// [`Error::Storage`]; [`Error::SameButForCase`] where file names ignore case.
+    /// [`Error::Storage`]; [`Error::SameButForCase`] where file names ignore case,
+    /// [`Error::NamedLikeDevice`] where they may not be those of devices.
     pub fn get_or_create(&self, tp: &TopicPartition, config: LogConfig) -> Result<Arc<Log>> {
         if let Some(log) = self.get(tp) {
             return Ok(log);
@@ -160,12 +160,19 @@ impl LogManager {
         }
         if cfg!(windows) {
             self.refuse_same_but_for_case(tp)?;
+            if is_device(&tp.dir_name()) {
+                return Err(Error::NamedLikeDevice(tp.clone()));
+            }
         }
         let dir = self.least_loaded();
         let path = dir.path.join(tp.dir_name());
         std::fs::create_dir_all(&path).during("create directory", &path)?;
         // Empty, or what an earlier attempt or an interrupted removal left.
-        finish_removal(&path)?;
+        if finish_removal(&path)? == Removal::Waits {
+            // For readers of files that have no names of ours any more: the directory serves again.
+            fs::remove_file(&path.join(files::DELETING))?;
+        }
+        self.chores.forget(&path);
         std::fs::create_dir_all(&path).during("create directory", &path)?;
         let loaded = recovery::load(&Recovery {
             dir: &path,
@@ -218,7 +225,8 @@ impl LogManager {
 
     /// Removes a partition's log and its directory. Nothing if it is not here.
     ///
-    /// A crash midway is finished by the next start: a log is either all there or goes.
+    /// A crash midway is finished by the next start: a log is either all there or goes. Where the system
+    /// lets no directory go while a file in it is open, it goes when the last reader is done.
     ///
     /// # Errors
     /// [`Error::Storage`]; the log is gone from the manager all the same.
@@ -233,14 +241,30 @@ impl LogManager {
         drop(log);
         self.chores.forget(&path);
         let marker = path.join(files::DELETING);
-        File::create(&marker).during("create", &marker)?;
+        fs::create(&marker)?;
         fs::sync_dir(&path)?;
-        finish_removal(&path)?;
-        info!(
-            "Deleted log for partition {tp} in {}.",
-            path.parent().unwrap_or(&path).display()
-        );
+        let place = path.parent().unwrap_or(&path).display();
+        match finish_removal(&path)? {
+            Removal::Done => info!("Deleted log for partition {tp} in {place}."),
+            Removal::Waits => {
+                info!("Deleted log for partition {tp} in {place}; its directory goes with its last reader.");
+                self.chores.remove_dir_later(path, self.clock.now());
+            }
+        }
         self.checkpoint_recovery_points()
+    }
+
+    /// Removes the directories that had to wait for readers.
+    pub(super) fn finish_removals(&self) {
+        let _one = self.changing.lock().expect("a log's maker panicked");
+        let now = self.clock.now();
+        for dir in self.chores.take_going(now) {
+            match finish_removal(&dir) {
+                Ok(Removal::Done) => {}
+                Ok(Removal::Waits) => self.chores.remove_dir_later(dir, now),
+                Err(e) => error!("{} is removed at the next start: {e}", dir.display()),
+            }
+        }
     }
 
     /// Gives all logs of a topic other settings.
@@ -307,7 +331,7 @@ impl LogManager {
                 .map(|l| (l.topic_partition().clone(), l.recovery_point()));
             dir.points.write(points.collect())?;
             let marker = dir.path.join(files::CLEAN_SHUTDOWN);
-            File::create(&marker).during("create", &marker)?;
+            fs::create(&marker)?;
             Ok(fs::sync_dir(&dir.path)?)
         });
         if let Err(e) = &result {
@@ -328,27 +352,66 @@ impl LogManager {
     }
 }
 
+/// Whether Windows takes a file of this name for a device: it looks at what stands before the first dot.
+fn is_device(name: &str) -> bool {
+    let stem = name
+        .split('.')
+        .next()
+        .unwrap_or(name)
+        .trim_end()
+        .to_ascii_uppercase();
+    let numbered = ["COM", "LPT"].iter().find_map(|port| stem.strip_prefix(port));
+    ["CON", "PRN", "AUX", "NUL"].contains(&stem.as_str())
+        || numbered.is_some_and(|n| n.len() == 1 && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// How far the removal of a directory has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Removal {
+    /// Nothing is marked as going any more.
+    Done,
+    /// What is left is open somewhere and goes when it is closed. The mark stays.
+    Waits,
+}
+
 /// Removes a directory that is marked as going; leaves any other as it is. The mark goes last.
-fn finish_removal(path: &Path) -> Result<()> {
+fn finish_removal(path: &Path) -> Result<Removal> {
     let marker = path.join(files::DELETING);
     if !marker.exists() {
-        return Ok(());
+        return Ok(Removal::Done);
     }
+    let mut waits = false;
     for entry in std::fs::read_dir(path).during("list", path)? {
         let entry = entry.during("list", path)?.path();
         if entry == marker {
             continue;
         }
-        match entry.is_dir() {
-            true => fs::remove_dir_all(&entry)?,
-            false => fs::remove_file(&entry)?,
+        // What is removed and still open cannot be removed again.
+        let removed = match (fs::is_removed(&entry), entry.is_dir()) {
+            (true, _) => std::fs::remove_file(&entry).during("delete", &entry),
+            (false, true) => fs::remove_dir_all(&entry),
+            (false, false) => fs::remove_file(&entry),
+        };
+        match removed {
+            Err(e) if e.is_held() => waits = true,
+            other => other?,
         }
     }
-    fs::remove_dir_all(path)?;
-    match path.parent() {
-        Some(parent) => Ok(fs::sync_dir(parent)?),
-        None => Ok(()),
+    if !waits {
+        fs::remove_file(&marker)?;
+        match std::fs::remove_dir(path).during("delete", path) {
+            Err(e) if e.is_held() => waits = true,
+            other => other?,
+        }
     }
+    if waits {
+        fs::create(&marker)?;
+        return Ok(Removal::Waits);
+    }
+    if let Some(parent) = path.parent() {
+        fs::sync_dir(parent)?;
+    }
+    Ok(Removal::Done)
 }
 
 /// Makes the directories that are missing, and locks all.

@@ -241,13 +241,9 @@ impl OffsetIndex {
     pub(crate) fn clear(&self) -> Result<()> {
         let mut state = self.lock();
         *state = State::default();
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&self.path)
-            .during("create", &self.path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        let file = fs::open(&options, &self.path).during("create", &self.path)?;
         state.file = Some(Arc::new(file));
         state.dirty = true;
         Ok(())
@@ -308,7 +304,7 @@ impl OffsetIndex {
         if let Some(file) = &state.file {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(OpenOptions::new().read(true).write(true).open(&self.path)?);
+        let file = Arc::new(fs::open(OpenOptions::new().read(true).write(true), &self.path)?);
         state.file = Some(Arc::clone(&file));
         Ok(file)
     }

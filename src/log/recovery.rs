@@ -195,13 +195,19 @@ fn drop_rest(r: &Recovery<'_>, bases: impl Iterator<Item = Offset>) -> Result<()
 /// Clears what was left half done: files waiting for removal go, a cleaner's unfinished output goes,
 /// its finished output takes the place of what it was made of.
 fn finish_swaps(r: &Recovery<'_>) -> Result<()> {
+    fs::finish_removals(r.dir)?;
     let mut swaps = Vec::new();
     for file in list(r.dir)? {
         let path = r.dir.join(file.name());
         match (file.state, file.kind) {
             (State::Plain, _) => {}
             (State::Swap, Kind::Log) => swaps.push(file.base),
-            (State::Deleted | State::Cleaned, _) | (State::Swap, Kind::Index) => fs::remove_file(&path)?,
+            (State::Deleted, _) => match fs::remove_file(&path) {
+                // It is in nobody's way: not a reason to refuse the log.
+                Err(e) if e.is_held() => warn!("{e}"),
+                other => other?,
+            },
+            (State::Cleaned, _) | (State::Swap, Kind::Index) => fs::remove_file(&path)?,
         }
     }
     for base in swaps {

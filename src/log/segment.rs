@@ -242,13 +242,15 @@ impl Segment {
         self.index.rest()
     }
 
-    /// Renames both files to `.deleted`. Readers that hold the segment go on reading.
+    /// Renames both files to `.deleted`. Readers that hold the segment go on reading. What an earlier
+    /// attempt got done is not done again.
     pub(crate) fn mark_deleted(&self, dir: &Path) -> Result<()> {
         for kind in [Kind::Log, Kind::Index] {
             let from = files::path(dir, self.base, kind, State::Plain);
             let to = files::path(dir, self.base, kind, State::Deleted);
-            match fs::rename(&from, &to) {
-                Err(e) if kind == Kind::Index && e.source.kind() == std::io::ErrorKind::NotFound => {}
+            // A segment of the same base that was given up before may still wait under that name.
+            match fs::displace(&from, &to) {
+                Err(e) if e.source.kind() == std::io::ErrorKind::NotFound => {}
                 other => other?,
             }
         }

@@ -221,15 +221,19 @@ impl ReplicaManager {
         }
     }
 
-    /// Writes the high watermarks of all replicas; a failure is fatal.
+    /// Writes the high watermarks of all replicas; a failure is fatal, unless another program holds the
+    /// file: then the next turn writes them.
     pub(super) fn checkpoint(&self) {
         let current = self.all().into_iter();
         let current = current
             .filter(|p| p.log().is_some())
             .map(|p| (p.id.clone(), p.high_watermark()));
-        if let Err(e) = self.high_watermarks.write(&self.logs, &current.collect()) {
-            self.fatal
-                .halt(&format!("Error writing to highwatermark file: {e}"));
+        match self.high_watermarks.write(&self.logs, &current.collect()) {
+            Ok(()) => {}
+            Err(e) if e.is_held() => warn!("The high watermarks are written later: {e}"),
+            Err(e) => self
+                .fatal
+                .halt(&format!("Error writing to highwatermark file: {e}")),
         }
     }
 
@@ -494,7 +498,7 @@ impl ReplicaManager {
         }
         match self.logs.delete(id) {
             Ok(()) => Ok(()),
-            Err(e @ log::Error::Storage(_)) => {
+            Err(e @ log::Error::Storage(_)) if !e.is_held() => {
                 self.fatal
                     .halt(&format!("Error deleting the log for partition {id}: {e}"));
                 Err(e.into())

@@ -5,6 +5,8 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// An I/O error with the operation and the path that it happened to.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,21 @@ pub trait Context<T> {
     fn during(self, op: &'static str, path: &Path) -> Result<T>;
 }
 
+impl Error {
+    /// Whether another program holds the file at the moment, such as a virus scanner that reads it
+    /// without sharing: all is well, and the same may succeed later. Never on systems other than Windows.
+    pub fn is_held(&self) -> bool {
+        is_held(&self.source)
+    }
+}
+
+fn is_held(error: &io::Error) -> bool {
+    /// Access denied (also: waits for its deletion), sharing violation, lock violation, directory not
+    /// empty (a file in it waits for its deletion), deletion pending, mapped by someone.
+    const HELD: [i32; 6] = [5, 32, 33, 145, 303, 1224];
+    cfg!(windows) && error.raw_os_error().is_some_and(|code| HELD.contains(&code))
+}
+
 impl<T> Context<T> for io::Result<T> {
     fn during(self, op: &'static str, path: &Path) -> Result<T> {
         self.map_err(|source| Error {
@@ -58,7 +75,7 @@ pub fn write_all_at(file: &File, bytes: &[u8], position: u64) -> io::Result<()> 
         use std::os::windows::fs::FileExt;
         let mut done = 0;
         while done < bytes.len() {
-            match file.seek_write(&bytes[done..], position + done as u64) {
+            match retry_while_held(|| file.seek_write(&bytes[done..], position + done as u64)) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => done += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -76,7 +93,9 @@ pub fn read_at(file: &File, into: &mut [u8], position: u64) -> io::Result<usize>
         #[cfg(unix)]
         let got = std::os::unix::fs::FileExt::read_at(file, &mut into[done..], position + done as u64);
         #[cfg(windows)]
-        let got = std::os::windows::fs::FileExt::seek_read(file, &mut into[done..], position + done as u64);
+        let got = retry_while_held(|| {
+            std::os::windows::fs::FileExt::seek_read(file, &mut into[done..], position + done as u64)
+        });
         match got {
             Ok(0) => break,
             Ok(n) => done += n,
@@ -109,7 +128,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     tmp.push(".tmp");
     let tmp = PathBuf::from(tmp);
     {
-        let mut file = File::create(&tmp).during("create", &tmp)?;
+        let mut file = create(&tmp)?;
         io::Write::write_all(&mut file, bytes).during("write", &tmp)?;
         file.sync_all().during("fsync", &tmp)?;
     }
@@ -120,20 +139,91 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// Renames `from` to `to`, replacing a file that is there.
+/// Opens a file as `options` say; on Windows shared with everyone, for renaming and removing too.
 ///
-/// On Windows a virus scanner or a reader may hold the target for a moment: tried again for up to
-/// a second.
+/// # Errors
+/// The system's, as all of this module after some patience where [`Error::is_held`].
+pub fn open(options: &OpenOptions, path: &Path) -> io::Result<File> {
+    retry_while_held(|| options.open(path))
+}
+
+/// Makes an empty file for writing; one that is there is emptied.
+pub fn create(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    open(&options, path).during("create", path)
+}
+
+/// Renames `from` to `to`, replacing a file that is there. Whoever has either open keeps what he has.
+///
+/// # Errors
+/// On older Windows systems [`Error::is_held`] if `to` is there and open; see [`displace`].
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     retry_while_held(|| std::fs::rename(from, to)).during("rename", from)
 }
 
-/// Removes a file; a file that is not there is no error.
+/// As [`rename`], also where `to` is there and open. A crash in between may leave neither under the
+/// name `to`.
+pub fn displace(from: &Path, to: &Path) -> Result<()> {
+    if cfg!(windows) {
+        remove_file(to)?;
+    }
+    rename(from, to)
+}
+
+/// What the name of a file that waits for its last handle to be closed ends with, before a number.
+const GONE: &str = ".gone-";
+
+/// Whether a file was removed by [`remove_file`]: one that is open goes by itself when it is closed,
+/// others only after a crash at that moment.
+pub fn is_removed(path: &Path) -> bool {
+    let name = path.file_name().map(|n| n.to_string_lossy());
+    let number = name.as_deref().and_then(|n| n.rsplit_once(GONE)).map(|(_, n)| n);
+    number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Removes a file; a file that is not there is no error. Its name is free afterwards, and whoever has
+/// it open can go on reading.
+///
+/// Older Windows systems keep the name until the last handle is closed, so there the file gets another
+/// one first, of which [`is_removed`] knows.
 pub fn remove_file(path: &Path) -> Result<()> {
-    match retry_while_held(|| std::fs::remove_file(path)) {
+    let result = if cfg!(windows) {
+        remove_under_another_name(path)
+    } else {
+        std::fs::remove_file(path)
+    };
+    match result {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.during("delete", path),
     }
+}
+
+fn remove_under_another_name(path: &Path) -> io::Result<()> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    // A name may be taken by what another process could not remove and someone still has open.
+    let gone = retry_while_held(|| {
+        let mut gone = path.as_os_str().to_owned();
+        gone.push(format!("{GONE}{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        std::fs::rename(path, &gone).map(|()| PathBuf::from(gone))
+    })?;
+    retry_while_held(|| std::fs::remove_file(&gone)).inspect_err(|_| {
+        let _ = std::fs::rename(&gone, path);
+    })
+}
+
+/// Removes what is left in `dir` of removals that a crash interrupted.
+pub fn finish_removals(dir: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(dir).during("list", dir)? {
+        let path = entry.during("list", dir)?.path();
+        if is_removed(&path)
+            && let Err(e) = std::fs::remove_file(&path).during("delete", &path)
+            && !e.is_held()
+        {
+            return Err(e);
+        }
+    }
+    Ok(())
 }
 
 /// Removes a directory with all in it; a directory that is not there is no error.
@@ -144,15 +234,18 @@ pub fn remove_dir_all(path: &Path) -> Result<()> {
     }
 }
 
+/// Does it again while another program holds the file, for some seconds: a virus scanner looks at every
+/// new file, and has soon seen enough.
 fn retry_while_held<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    /// Access denied, sharing violation, directory not empty: what Windows says of a file in use.
-    const HELD: [i32; 3] = [5, 32, 145];
-    let mut tries = if cfg!(windows) { 20 } else { 1 };
+    const LONGEST: Duration = Duration::from_millis(320);
+    let mut pause = Duration::from_millis(5);
+    let mut tries = 16;
     loop {
         tries -= 1;
         match work() {
-            Err(e) if tries > 0 && e.raw_os_error().is_some_and(|c| HELD.contains(&c)) => {
-                std::thread::sleep(std::time::Duration::from_millis(50));
+            Err(e) if tries > 0 && is_held(&e) => {
+                std::thread::sleep(pause);
+                pause = LONGEST.min(pause * 2);
             }
             other => return other,
         }
@@ -170,13 +263,9 @@ pub struct FileLock {
 /// On Linux this is the `fcntl` record lock that a JVM's FileLock takes, plus an `flock` so that
 /// two lockers within one process exclude each other; on Windows it is `LockFileEx`.
 pub fn lock(path: &Path) -> Result<Option<FileLock>> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .during("open", path)?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let file = open(&options, path).during("open", path)?;
     // A child that is being started holds its parent's open files until it runs its own program, and
     // with them a lock that the parent has just given up: look again before calling it taken.
     let mut tries = 50;
@@ -186,7 +275,7 @@ pub fn lock(path: &Path) -> Result<Option<FileLock>> {
             Err(std::fs::TryLockError::WouldBlock) if tries == 0 => return Ok(None),
             Err(std::fs::TryLockError::WouldBlock) => {
                 tries -= 1;
-                std::thread::sleep(std::time::Duration::from_millis(10));
+                std::thread::sleep(Duration::from_millis(10));
             }
             Err(std::fs::TryLockError::Error(e)) => return Err(e).during("lock", path),
         }
@@ -212,6 +301,49 @@ mod tests {
         replace(&path, b"two").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_open_file_is_renamed_and_removed_and_stays_readable() {
+        let dir = tempfile::tempdir().unwrap();
+        let [a, b, c] = ["a", "b", "c"].map(|name| dir.path().join(name));
+        std::fs::write(&a, "one").unwrap();
+        let one = Arc::new(File::open(&a).unwrap());
+        rename(&a, &b).unwrap();
+        std::fs::write(&a, "two").unwrap();
+        let two = File::open(&a).unwrap();
+        displace(&a, &b).unwrap();
+        remove_file(&b).unwrap();
+        remove_file(&b).unwrap();
+        // The names are free while the files are open.
+        for name in [&a, &b] {
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(name)
+                .unwrap();
+        }
+        rename(&a, &c).unwrap();
+        let mut bytes = [0; 3];
+        for (file, content) in [(&*one, b"one"), (&two, b"two")] {
+            assert_eq!(read_at(file, &mut bytes, 0).unwrap(), 3);
+            assert_eq!(&bytes, content);
+        }
+        drop((one, two));
+        let left = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path());
+        assert_eq!(left.collect::<std::collections::BTreeSet<_>>(), [b, c].into());
+    }
+
+    #[test]
+    fn the_rest_of_a_removal_is_known_by_its_name() {
+        for (name, is) in [
+            ("x.log.gone-3", true),
+            ("x.gone-", false),
+            ("x.gone-a", false),
+            ("x", false),
+        ] {
+            assert_eq!(is_removed(Path::new(name)), is, "{name}");
+        }
     }
 
     #[test]

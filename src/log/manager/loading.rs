@@ -16,7 +16,7 @@ use crate::log::{Error, Log, Result, files};
 use crate::util::clock::{Clock, Mono};
 use crate::util::fs::Context;
 
-use super::{LogDir, finish_removal};
+use super::{LogDir, Removal, finish_removal};
 
 /// A directory that every ext file system has at its root; 0.9.0.1 does not start beside it.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -67,7 +67,7 @@ impl Loading<'_> {
                 dir.path.display()
             );
         }
-        let partitions = partitions(&dir.path)?;
+        let partitions = self.partitions(&dir.path)?;
         let done = AtomicUsize::new(0);
         let told = Mutex::new(self.clock.now());
         in_parallel(self.threads.max(1), &partitions, |(tp, path)| {
@@ -106,37 +106,39 @@ impl Loading<'_> {
             info!("Loaded {done} of {all} logs in {}.", dir.path.display());
         }
     }
-}
 
-/// The partitions' directories in a log directory. What was being removed when the broker died is
-/// removed now; plain files are no logs.
-fn partitions(dir: &Path) -> Result<Vec<(TopicPartition, PathBuf)>> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(dir).during("list", dir)? {
-        let path = entry.during("list", dir)?.path();
-        if !path.is_dir() {
-            continue;
+    /// The partitions' directories in a log directory. What was being removed when the broker died is
+    /// removed now; plain files are no logs.
+    fn partitions(&self, dir: &Path) -> Result<Vec<(TopicPartition, PathBuf)>> {
+        let mut found = BTreeMap::new();
+        for entry in std::fs::read_dir(dir).during("list", dir)? {
+            let path = entry.during("list", dir)?.path();
+            if !path.is_dir() {
+                continue;
+            }
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            if name == LOST_AND_FOUND {
+                warn!("Ignoring {}, which the file system made.", path.display());
+                continue;
+            }
+            if path.join(files::DELETING).exists() {
+                info!("Finishing the deletion of {}.", path.display());
+                if finish_removal(&path)? == Removal::Waits {
+                    self.chores.remove_dir_later(path, self.clock.now());
+                }
+                continue;
+            }
+            match TopicPartition::parse_dir_name(&name) {
+                Some(tp) => found.insert(tp, path),
+                None => return Err(Error::NotAPartition { path, name }),
+            };
         }
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if name == LOST_AND_FOUND {
-            warn!("Ignoring {}, which the file system made.", path.display());
-            continue;
-        }
-        if path.join(files::DELETING).exists() {
-            info!("Finishing the deletion of {}.", path.display());
-            finish_removal(&path)?;
-            continue;
-        }
-        match TopicPartition::parse_dir_name(&name) {
-            Some(tp) => found.insert(tp, path),
-            None => return Err(Error::NotAPartition { path, name }),
-        };
+        Ok(found.into_iter().collect())
     }
-    Ok(found.into_iter().collect())
 }
 
 /// Does `work` on all items with some threads; stops at the first error and returns it.

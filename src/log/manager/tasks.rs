@@ -65,6 +65,7 @@ impl LogManager {
             }
         }
         self.chores.remove_due(self.clock.now());
+        self.finish_removals();
     }
 
     fn every(

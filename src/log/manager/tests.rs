@@ -1,5 +1,6 @@
 use super::*;
 use crate::log::testing::{Ground, read_all, single, small, tp, values};
+use crate::util::fs;
 
 fn append(log: &Log, ground: &Ground, value: &str) {
     log.append_as_leader(single(value.as_bytes()), ground.now())
@@ -126,16 +127,61 @@ fn deletion_takes_the_directory_and_the_checkpoint_s_line() {
     log.flush().unwrap();
     manager.checkpoint_recovery_points().unwrap();
     manager.delete(&tp()).unwrap();
-    assert!(!ground.log_dir().exists());
     assert!(manager.get(&tp()).is_none());
     assert!(matches!(
         log.append_as_leader(single(b"y"), ground.now()),
         Err(Error::Closed(_))
     ));
+    // Windows lets no directory go while a file in it is open.
+    assert!(!ground.log_dir().exists() || cfg!(windows));
+    drop(log);
+    ground.clock.advance(Duration::from_secs(1));
+    manager.run_chores();
+    assert!(!ground.log_dir().exists());
     let checkpoint = std::fs::read(ground.dirs[0].join(files::RECOVERY_CHECKPOINT)).unwrap();
     assert_eq!(checkpoint, b"0\n0\n");
     // Made again it starts anew.
     assert_eq!(ground.log(&manager).end().offset, 0);
+}
+
+#[test]
+fn a_partition_is_made_again_while_a_reader_of_the_deleted_one_goes_on() {
+    let ground = Ground::new(small(70));
+    let manager = ground.open();
+    let old = ground.log(&manager);
+    for _ in 0..5 {
+        append(&old, &ground, "old");
+    }
+    let slice = old.read(0, 1000, None).unwrap().slice.unwrap();
+    manager.delete(&tp()).unwrap();
+    let new = ground.log(&manager);
+    append(&new, &ground, "new");
+    let mut bytes = vec![0; slice.len];
+    assert_eq!(
+        fs::read_at(&slice.file, &mut bytes, slice.position).unwrap(),
+        slice.len
+    );
+    drop((old, slice));
+    ground.clock.advance(Duration::from_secs(1));
+    manager.run_chores();
+    assert_eq!(values(&read_all(&new, 0, 1000)), ["new"]);
+    let names = ["00000000000000000000.index", "00000000000000000000.log"];
+    assert_eq!(ground.files(), names);
+}
+
+#[test]
+fn names_of_devices_are_known() {
+    for (name, is) in [
+        ("con.x-0", true),
+        ("Aux.-1", true),
+        ("com1.t-0", true),
+        ("con-0", false),
+        ("com10.t-0", false),
+        ("comx.t-0", false),
+        ("console.x-0", false),
+    ] {
+        assert_eq!(is_device(name), is, "{name}");
+    }
 }
 
 #[test]

@@ -222,7 +222,11 @@ impl Log {
         }
         let oldest: Vec<Arc<Segment>> = self.segments().values().take(count).map(Arc::clone).collect();
         for segment in oldest {
-            self.stop_on_failure(self.retire(&segment))?;
+            match self.retire(&segment) {
+                // Nothing has changed: the next round finds it again.
+                Err(Error::Storage(e)) if e.is_held() => return Err(e.into()),
+                other => self.stop_on_failure(other)?,
+            }
             self.segments
                 .write()
                 .expect("a log user panicked")
