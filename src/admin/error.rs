@@ -85,6 +85,27 @@ pub enum Error {
     /// A topic that belongs to Kafka itself.
     #[error("Topic {0} is a kafka internal topic and is not allowed to be marked for deletion.")]
     Internal(String),
+    /// A broker twice among those to spread partitions over.
+    #[error("Broker list contains duplicate entries: {0}")]
+    DuplicateBrokerList(String),
+    /// A topic twice among those to spread.
+    #[error("List of topics to reassign contains duplicate entries: {0}")]
+    DuplicateTopics(String),
+    /// A partition twice among those to move.
+    #[error("Partition reassignment contains duplicate topic partitions: {0}")]
+    DuplicatePartitions(String),
+    /// A broker twice among a partition's wished replicas.
+    #[error("Partition replica lists may not contain duplicate entries: {0}")]
+    DuplicateEntries(String),
+    /// A partition twice among those whose preferred replica is to lead.
+    #[error("Preferred replica election data contains duplicate partitions: {0}")]
+    DuplicateElections(String),
+    /// The controller is moving partitions already.
+    #[error("Partition reassignment currently in progress for {0}. Aborting operation")]
+    ReassignmentUnderWay(String),
+    /// The controller is electing preferred leaders already.
+    #[error("Preferred replica leader election currently in progress for {0}. Aborting operation")]
+    ElectionUnderWay(String),
     /// A node that holds something else than it should.
     #[error("{path}: {reason}")]
     Node {

@@ -1,10 +1,13 @@
 //! Cluster changes that operators ask for, and brokers on their behalf, by writing to ZooKeeper
 //! (kafka.admin.AdminUtils).
 //!
-//! Read [`mod@topics`] (make, enlarge, delete), then [`configs`] (dynamic settings). Nothing here waits for
+//! Read [`mod@topics`] (make, enlarge, delete), [`configs`] (dynamic settings), [`mod@reassign`] (move
+//! partitions), [`elections`] (move leaderships). Nothing here waits for
 //! the controller to act on what was written, and nothing talks to a broker.
 
 pub mod configs;
+pub mod elections;
+pub mod reassign;
 pub mod topics;
 
 mod error;

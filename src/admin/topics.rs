@@ -164,13 +164,13 @@ fn check_duplicates(assignment: &Assignment) -> Result<()> {
     )))
 }
 
-/// Brokers that are in a list more than once, in order of their second appearance.
-fn duplicates(replicas: &[BrokerId]) -> Vec<BrokerId> {
+/// What is in a list more than once, in order of its second appearance.
+pub(super) fn duplicates<T: Ord + Clone>(items: &[T]) -> Vec<T> {
     let mut seen = BTreeSet::new();
-    let mut twice: Vec<BrokerId> = Vec::new();
-    for id in replicas {
-        if !seen.insert(*id) && !twice.contains(id) {
-            twice.push(*id);
+    let mut twice: Vec<T> = Vec::new();
+    for item in items {
+        if !seen.insert(item) && !twice.contains(item) {
+            twice.push(item.clone());
         }
     }
     twice

@@ -89,6 +89,8 @@ pub struct Partition {
     pub error: ErrorCode,
     /// The leader, if there is one and its address is known.
     pub leader: Option<BrokerId>,
+    /// Those of the assigned replicas whose broker lives, the preferred one first.
+    pub replicas: Vec<BrokerId>,
 }
 
 /// One topic as a client sees it.
@@ -111,6 +113,7 @@ impl Topic {
                 id: p.partition,
                 error: ErrorCode(p.error),
                 leader: Some(BrokerId(p.leader)).filter(|id| brokers.contains_key(id)),
+                replicas: p.replicas.into_iter().map(BrokerId).collect(),
             })
             .collect();
         Topic {

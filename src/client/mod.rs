@@ -3,7 +3,7 @@
 //!
 //! Read [`connection`] first, with `in_flight` (which answer belongs to whom), then [`metadata`] and
 //! [`broker_client`], then [`producer`], and [`old_consumer`] with [`topic_filter`]: the consumer whose
-//! groups live in ZooKeeper.
+//! groups live in ZooKeeper. [`simple`] asks one broker by name.
 
 pub mod broker_client;
 pub mod connection;
@@ -11,6 +11,7 @@ mod in_flight;
 pub mod metadata;
 pub mod old_consumer;
 pub mod producer;
+pub mod simple;
 pub mod topic_filter;
 
 pub use broker_client::BrokerClient;

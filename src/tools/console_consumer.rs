@@ -13,7 +13,7 @@ use std::task::Poll;
 
 use ::log::{error, warn};
 
-use self::formatter::Formatter;
+pub(super) use self::formatter::Formatter;
 use self::group::GroupNodes;
 use super::options::{ArgType, OptionParser, OptionSet, check_required_args, parse_key_value_args};
 use super::signals::Signals;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::options::{self, ArgType, OptionParser, check_required_args};
 use super::{Tool, console_producer, logging, runtime};
 use crate::client::metadata::{Metadata, Topic};
-use crate::client::{BrokerClient, ConnectionSettings, HostPort};
-use crate::protocol::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use crate::client::{BrokerClient, ConnectionSettings, HostPort, simple};
+use crate::cluster::TopicPartition;
 
 /// The row of the table.
 pub(super) const TOOL: Tool = Tool {
@@ -187,25 +187,14 @@ async fn offsets(
     at: &HostPort,
     leaders: &BrokerClient,
 ) -> crate::client::Result<Vec<i64>> {
-    let request = ListOffsetsRequest {
-        replica_id: -1,
-        topics: vec![ListOffsetsTopic {
-            topic: q.topic.clone(),
-            partitions: vec![ListOffsetsPartition {
-                partition,
-                timestamp: q.time,
-                max_offsets: q.offsets,
-            }],
-        }],
-    };
-    let response = leaders.connection(at).await?.call(&request).await?;
+    let partition = TopicPartition::new(q.topic.as_str(), partition);
+    let connection = leaders.connection(at).await?;
+    let one = std::slice::from_ref(&partition);
+    let mut found = simple::offsets_before(&connection, simple::CONSUMER, one, q.time, q.offsets).await?;
     // An error's list is empty, and Kafka says no more of it.
-    Ok(response
-        .topics
-        .into_iter()
-        .flat_map(|t| t.partitions)
-        .find(|p| p.partition == partition)
-        .map(|p| p.offsets)
+    Ok(found
+        .remove(&partition)
+        .map(|(_, offsets)| offsets)
         .unwrap_or_default())
 }
 

@@ -13,7 +13,7 @@
 //! (what a line looks like), `date` (Java's date formats).
 
 mod appender;
-mod date;
+pub(super) mod date;
 mod pattern;
 mod settings;
 

@@ -7,6 +7,7 @@
 //! Read in this order: this file, [`options`] (the option parser of 0.9's programs), [`logging`]
 //! (log4j.properties), then one file per program.
 
+pub mod arguments;
 mod configs;
 mod console_consumer;
 mod console_producer;
@@ -17,13 +18,18 @@ mod large_messages;
 pub mod logging;
 pub mod options;
 mod parent;
+mod preferred_replica_election;
+mod reassign_partitions;
+mod replica_verification;
 pub mod runtime;
 mod server_start;
 mod server_stop;
 mod session;
 pub mod signals;
+mod simple_consumer_shell;
 pub mod stop;
 pub mod topics;
+mod verifiable_producer;
 pub mod zookeeper_server_start;
 pub mod zookeeper_server_stop;
 pub mod zookeeper_shell;
@@ -62,6 +68,9 @@ pub static TOOLS: &[Tool] = &[
         run: dump_log_segments::run,
     },
     get_offset_shell::TOOL,
+    preferred_replica_election::TOOL,
+    reassign_partitions::TOOL,
+    replica_verification::TOOL,
     Tool {
         name: "kafka-server-start",
         class: server_start::CLASS,
@@ -72,11 +81,13 @@ pub static TOOLS: &[Tool] = &[
         class: "kafka-server-stop",
         run: server_stop::run,
     },
+    simple_consumer_shell::TOOL,
     Tool {
         name: "kafka-topics",
         class: "kafka.admin.TopicCommand",
         run: topics::run,
     },
+    verifiable_producer::TOOL,
     Tool {
         name: "zookeeper-server-start",
         class: zookeeper_server_start::CLASS,

@@ -156,6 +156,19 @@ impl OptionParser {
         self.specs.get_mut(name).expect("inserted above")
     }
 
+    /// Declares `--name` with a required argument of a kind, described as `what`; no default if that is
+    /// empty.
+    pub fn accepts_value(&mut self, name: &str, what: &str, kind: ArgType, default: &str, description: &str) {
+        let spec = self
+            .accepts(name, description)
+            .with_required_arg()
+            .described_as(what)
+            .of_type(kind);
+        if !default.is_empty() {
+            spec.defaults_to(default);
+        }
+    }
+
     /// The table of options, as jopt-simple lays it out in 80 columns.
     pub fn help(&self) -> String {
         help::format(self.specs.values())

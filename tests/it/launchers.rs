@@ -275,6 +275,22 @@ fn without_arguments_the_genuine_tables_are_shown() {
         ("kafka.tools.GetOffsetShell", "GetOffsetShell.txt"),
         ("kafka.tools.DumpLogSegments", "DumpLogSegments.txt"),
         ("kafka.Kafka", "kafka-server-start.txt"),
+        (
+            "kafka.admin.ReassignPartitionsCommand",
+            "kafka-reassign-partitions.txt",
+        ),
+        (
+            "kafka.admin.PreferredReplicaLeaderElectionCommand",
+            "kafka-preferred-replica-election.txt",
+        ),
+        (
+            "kafka.tools.ReplicaVerificationTool",
+            "kafka-replica-verification.txt",
+        ),
+        (
+            "kafka.tools.SimpleConsumerShell",
+            "kafka-simple-consumer-shell.txt",
+        ),
     ] {
         let mut command = kafka();
         command.arg(class);

@@ -7,6 +7,7 @@ mod support;
 
 mod bad_input;
 mod broker;
+mod cluster_tools;
 mod configs;
 mod configuration;
 mod console;

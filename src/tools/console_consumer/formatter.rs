@@ -6,7 +6,7 @@ use crate::message::Message;
 
 /// The formatters by their class names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Formatter {
+pub(in crate::tools) enum Formatter {
     /// `kafka.tools.DefaultMessageFormatter`
     Default {
         print_key: bool,
@@ -21,7 +21,7 @@ pub(super) enum Formatter {
 
 impl Formatter {
     /// The formatter of a class, with its `--property` arguments; the last of a name counts.
-    pub(super) fn of_class(class: &str, arguments: &[(String, String)]) -> Option<Formatter> {
+    pub(in crate::tools) fn of_class(class: &str, arguments: &[(String, String)]) -> Option<Formatter> {
         let argument = |name: &str| {
             arguments
                 .iter()
@@ -44,7 +44,7 @@ impl Formatter {
         })
     }
 
-    pub(super) fn write(&self, message: &Message, out: &mut impl Write) -> io::Result<()> {
+    pub(in crate::tools) fn write(&self, message: &Message, out: &mut impl Write) -> io::Result<()> {
         match self {
             Formatter::Default {
                 print_key,

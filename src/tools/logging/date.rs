@@ -7,7 +7,7 @@ use crate::util::clock::WallMs;
 
 /// A parsed pattern.
 #[derive(Clone, Debug)]
-pub(super) struct DateFormat {
+pub(in crate::tools) struct DateFormat {
     parts: Vec<Part>,
     zone: TimeZone,
 }
@@ -45,7 +45,7 @@ const DAYS: [&str; 7] = [
 
 impl DateFormat {
     /// Of a pattern such as `'.'yyyy-MM-dd-HH`. Text in quotes is literal, two quotes are one.
-    pub(super) fn new(pattern: &str) -> DateFormat {
+    pub(in crate::tools) fn new(pattern: &str) -> DateFormat {
         DateFormat::in_zone(pattern, TimeZone::system())
     }
 
@@ -82,7 +82,7 @@ impl DateFormat {
     }
 
     /// The text of a moment. Letters that are none of Java's stand for themselves.
-    pub(super) fn format(&self, at: WallMs) -> String {
+    pub(in crate::tools) fn format(&self, at: WallMs) -> String {
         let timestamp = Timestamp::from_millisecond(at.0).unwrap_or(Timestamp::UNIX_EPOCH);
         let t = timestamp.to_zoned_datetime(self.zone.clone());
         let mut text = String::new();

@@ -7,12 +7,17 @@ use super::json::{self, Json};
 use super::{Error, Result};
 use crate::cluster::{BrokerId, TopicPartition};
 
+/// A partition and its wished replicas.
+pub type Move = (TopicPartition, Vec<BrokerId>);
+
 /// New replicas by partition: the data of `/admin/reassign_partitions`.
 pub type Reassignment = BTreeMap<TopicPartition, Vec<BrokerId>>;
 
-/// The data of `/admin/reassign_partitions`.
-pub fn encode_reassignment(reassignment: &Reassignment) -> String {
-    let partitions = reassignment.iter().map(|(tp, replicas)| {
+/// The data of `/admin/reassign_partitions`, and of the files that say the same, in the order given.
+pub fn encode_reassignment<'a>(
+    moves: impl IntoIterator<Item = (&'a TopicPartition, &'a Vec<BrokerId>)>,
+) -> String {
+    let partitions = moves.into_iter().map(|(tp, replicas)| {
         json::object([
             ("topic", json::text(&tp.topic)),
             ("partition", tp.partition.to_string()),
@@ -26,18 +31,41 @@ pub fn encode_reassignment(reassignment: &Reassignment) -> String {
 /// without `partitions` there is nothing to move.
 ///
 /// # Errors
-/// If it is no JSON or an entry lacks a member.
+/// As [`decode_moves`].
 pub fn decode_reassignment(data: &[u8]) -> Result<Reassignment> {
+    Ok(decode_moves(data)?.into_iter().collect())
+}
+
+/// As [`decode_reassignment`], in the order written, with every entry for a partition.
+///
+/// # Errors
+/// If it is no JSON or an entry lacks a member.
+pub fn decode_moves(data: &[u8]) -> Result<Vec<Move>> {
     let root = Json::parse(data)?;
-    let mut reassignment = Reassignment::new();
-    if root.get("partitions").is_some() {
-        for item in root.array("partitions")? {
-            let replicas = item.need("replicas")?.ints("replicas")?;
-            let replicas = replicas.into_iter().map(BrokerId).collect();
-            reassignment.insert(topic_partition(item)?, replicas);
-        }
+    if root.get("partitions").is_none() {
+        return Ok(Vec::new());
     }
-    Ok(reassignment)
+    let one = |item: &Json| {
+        let replicas = item.need("replicas")?.ints("replicas")?;
+        Ok((
+            topic_partition(item)?,
+            replicas.into_iter().map(BrokerId).collect(),
+        ))
+    };
+    root.array("partitions")?.iter().map(one).collect()
+}
+
+/// Reads `{"topics":[{"topic":"foo"}]}`, the file of topics to move, in the order written.
+///
+/// # Errors
+/// If it is no JSON or an entry has no name.
+pub fn decode_topics_to_move(data: &[u8]) -> Result<Vec<String>> {
+    let root = Json::parse(data)?;
+    if root.get("topics").is_none() {
+        return Ok(Vec::new());
+    }
+    let one = |item: &Json| item.text("topic").map(str::to_owned);
+    root.array("topics")?.iter().map(one).collect()
 }
 
 /// The data of `/admin/preferred_replica_election`, partitions in the order given.
@@ -50,7 +78,7 @@ pub fn encode_preferred_election<'a>(partitions: impl IntoIterator<Item = &'a To
 /// # Errors
 /// If it is no JSON, an entry lacks a member, or a partition comes twice.
 pub fn decode_preferred_election(data: &[u8]) -> Result<Vec<TopicPartition>> {
-    let partitions = read_partition_list(data)?;
+    let partitions = decode_partitions(data)?;
     let mut seen = std::collections::BTreeSet::new();
     if !partitions.iter().all(|tp| seen.insert(tp)) {
         return Err(Error::Kind("partitions"));
@@ -71,7 +99,11 @@ pub(super) fn partition_list<'a>(partitions: impl IntoIterator<Item = &'a TopicP
     }))
 }
 
-pub(super) fn read_partition_list(data: &[u8]) -> Result<Vec<TopicPartition>> {
+/// As [`decode_preferred_election`], also if a partition comes twice.
+///
+/// # Errors
+/// If it is no JSON or an entry lacks a member.
+pub fn decode_partitions(data: &[u8]) -> Result<Vec<TopicPartition>> {
     let root = Json::parse(data)?;
     root.array("partitions")?.iter().map(topic_partition).collect()
 }

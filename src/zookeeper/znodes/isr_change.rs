@@ -2,7 +2,7 @@
 //! replicas changed (ReplicationUtils.propagateIsrChanges).
 
 use super::Result;
-use super::admin::{partition_list, read_partition_list, with_partitions};
+use super::admin::{decode_partitions, partition_list, with_partitions};
 use crate::cluster::TopicPartition;
 
 /// The notification's data, partitions in the order given.
@@ -15,5 +15,5 @@ pub fn encode<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> S
 /// # Errors
 /// If it is no JSON or an entry lacks a member.
 pub fn decode(data: &[u8]) -> Result<Vec<TopicPartition>> {
-    read_partition_list(data)
+    decode_partitions(data)
 }

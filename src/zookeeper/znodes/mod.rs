@@ -12,8 +12,8 @@
 //! /consumers/G/…                 consumer        {"version":1,"subscription":{…},…}
 //! ```
 //!
-//! Two private files serve them: `json` (the JVM's reader and writer) and `order` (the order in
-//! which Scala's maps give their entries, which the written bytes show).
+//! Two more files serve them: `json` (the JVM's reader and writer) and `order` (the order in which
+//! Scala's maps give their entries, which the written bytes and the tools' output show).
 
 pub mod admin;
 pub mod broker;
@@ -25,7 +25,7 @@ pub mod leader_and_isr;
 pub mod topic;
 
 mod json;
-mod order;
+pub(crate) mod order;
 
 /// Why a node's data is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

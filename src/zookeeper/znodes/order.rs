@@ -4,10 +4,26 @@
 //! ones walk a trie of mixed hash bits, and mutable maps walk their table from its last bucket to its
 //! first. Configurations come from a Java table instead. Knows nothing of JSON.
 
+use crate::cluster::TopicPartition;
+
 /// Java's hash of a string: over its UTF-16 units, wrapping.
-pub(super) fn java_hash(s: &str) -> i32 {
+pub(crate) fn java_hash(s: &str) -> i32 {
     s.encode_utf16()
         .fold(0i32, |h, unit| h.wrapping_mul(31).wrapping_add(i32::from(unit)))
+}
+
+/// The hash of Kafka's TopicAndPartition: MurmurHash3 over the fields of a Scala case class.
+pub(crate) fn partition_hash(at: &TopicPartition) -> i32 {
+    let mut h = 0xcafe_babe_u32;
+    for field in [java_hash(&at.topic), at.partition] {
+        let k = (field as u32).wrapping_mul(0xcc9e_2d51).rotate_left(15);
+        h = (h ^ k.wrapping_mul(0x1b87_3593)).rotate_left(13);
+        h = h.wrapping_mul(5).wrapping_add(0xe654_6b64);
+    }
+    h ^= 2;
+    h = (h ^ h >> 16).wrapping_mul(0x85eb_ca6b);
+    h = (h ^ h >> 13).wrapping_mul(0xc2b2_ae35);
+    (h ^ h >> 16) as i32
 }
 
 /// What the trie of an immutable map makes of a hash before it takes five bits at a time.
@@ -20,7 +36,7 @@ fn trie_hash(hash: i32) -> u32 {
 }
 
 /// Orders distinct keys as an immutable map does that they were put into in the order given.
-pub(super) fn immutable<T>(items: Vec<T>, hash: impl Fn(&T) -> i32) -> Vec<T> {
+pub(crate) fn immutable<T>(items: Vec<T>, hash: impl Fn(&T) -> i32) -> Vec<T> {
     if items.len() <= 4 {
         return items;
     }
@@ -35,20 +51,26 @@ pub(super) fn immutable<T>(items: Vec<T>, hash: impl Fn(&T) -> i32) -> Vec<T> {
     items
 }
 
-/// Orders up to twelve distinct keys as a mutable map does that they were put into in the order given.
-/// A larger map would have grown its table of 16 buckets.
-pub(super) fn mutable<T>(items: Vec<T>, hash: impl Fn(&T) -> i32) -> Vec<T> {
+/// Orders distinct keys as a mutable map does that they were put into in the order given.
+pub(crate) fn mutable<T>(items: Vec<T>, hash: impl Fn(&T) -> i32) -> Vec<T> {
     let mut table: Vec<Vec<T>> = empty_table(16);
-    for item in items {
+    for (count, item) in (1..).zip(items) {
+        let size = table.len();
         // The newest entry of a bucket is its first.
-        table[bucket(hash(&item), 16)].insert(0, item);
+        table[bucket(hash(&item), size)].insert(0, item);
+        if count > size / 4 * 3 {
+            let old = std::mem::replace(&mut table, empty_table(size * 2));
+            for item in old.into_iter().rev().flatten() {
+                table[bucket(hash(&item), size * 2)].insert(0, item);
+            }
+        }
     }
     table.into_iter().rev().flatten().collect()
 }
 
 /// Orders distinct keys as a `java.util.Properties` does (from Java 9 on a ConcurrentHashMap) that they
 /// were put into in the order given.
-pub(super) fn properties<T>(items: Vec<T>, hash: impl Fn(&T) -> i32) -> Vec<T> {
+pub(crate) fn properties<T>(items: Vec<T>, hash: impl Fn(&T) -> i32) -> Vec<T> {
     let spread = |item: &T| {
         let h = hash(item) as u32;
         (h ^ h >> 16) as usize
@@ -93,14 +115,15 @@ fn empty_table<T>(size: usize) -> Vec<Vec<T>> {
     std::iter::repeat_with(Vec::new).take(size).collect()
 }
 
-/// The bucket of a hash in a table whose size is a power of two.
+/// The bucket of a hash in a table whose size is a power of two. The rotation stays that of a table of
+/// 16, however large it has grown.
 fn bucket(hash: i32, size: usize) -> usize {
     let ones = (size - 1) as u32;
     let mixed = (hash as u32)
         .wrapping_mul(0x9e37_75cd)
         .swap_bytes()
         .wrapping_mul(0x9e37_75cd)
-        .rotate_right(ones.count_ones());
+        .rotate_right(4);
     (mixed >> ones.leading_zeros()) as usize & (size - 1)
 }
 
@@ -120,6 +143,20 @@ mod tests {
         assert_eq!(walk(2), [1, 0]);
         assert_eq!(walk(3), [2, 1, 0]);
         assert_eq!(walk(4), [2, 1, 3, 0]);
+    }
+
+    #[test]
+    fn tables_grow_and_partitions_are_hashed_as_scala_does() {
+        let partitions = |n: i32| (0..n).map(|p| TopicPartition::new("t", p)).collect::<Vec<_>>();
+        let numbers = |all: Vec<TopicPartition>| all.iter().map(|at| at.partition).collect::<Vec<_>>();
+        assert_eq!(partition_hash(&TopicPartition::new("t", 0)), -1_995_633_424);
+        assert_eq!(partition_hash(&TopicPartition::new("orders", 7)), 545_584_988);
+        let walked = numbers(mutable(partitions(14), partition_hash));
+        assert_eq!(walked, [7, 8, 13, 6, 0, 1, 3, 4, 2, 11, 12, 9, 5, 10]);
+        let walked = numbers(immutable(partitions(13), partition_hash));
+        assert_eq!(walked, [1, 2, 12, 9, 3, 7, 0, 11, 5, 10, 4, 8, 6]);
+        let ints = mutable((0..30).collect(), |i| *i);
+        assert_eq!(ints[..12], [23, 8, 17, 26, 11, 29, 2, 20, 5, 14, 4, 13]);
     }
 
     #[test]

@@ -34,14 +34,25 @@ pub fn encode(assignment: &Assignment) -> String {
 /// # Errors
 /// If it is no JSON, `partitions` is missing, or a partition is no number.
 pub fn decode(data: &[u8]) -> Result<Assignment> {
+    Ok(read(data)?.into_iter().collect())
+}
+
+/// As [`decode`], in the order in which Kafka's tools go over the partitions.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_in_order(data: &[u8]) -> Result<Vec<(i32, Vec<BrokerId>)>> {
+    Ok(immutable(read(data)?, |(p, _)| java_hash(&p.to_string())))
+}
+
+fn read(data: &[u8]) -> Result<Vec<(i32, Vec<BrokerId>)>> {
     let root = Json::parse(data)?;
-    let mut assignment = Assignment::new();
-    for (partition, replicas) in root.members("partitions")? {
+    let one = |(partition, replicas): &(String, Json)| {
         let number = partition
             .parse()
             .map_err(|_| Error::NotANumber(partition.clone()))?;
         let replicas = replicas.ints("partitions")?;
-        assignment.insert(number, replicas.into_iter().map(BrokerId).collect());
-    }
-    Ok(assignment)
+        Ok((number, replicas.into_iter().map(BrokerId).collect()))
+    };
+    root.members("partitions")?.iter().map(one).collect()
 }

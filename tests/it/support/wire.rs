@@ -89,6 +89,28 @@ impl Wire {
         offset: i64,
         max_wait_ms: i32,
     ) -> Outcome<(i16, i64, Bytes)> {
+        self.fetch_with(topic, partition, offset, max_wait_ms, -1)
+    }
+
+    /// As [`Wire::fetch`] without waiting, as another than a consumer: -2 a tool that any replica answers.
+    pub fn fetch_as(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        replica_id: i32,
+    ) -> Outcome<(i16, i64, Bytes)> {
+        self.fetch_with(topic, partition, offset, 0, replica_id)
+    }
+
+    fn fetch_with(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        max_wait_ms: i32,
+        replica_id: i32,
+    ) -> Outcome<(i16, i64, Bytes)> {
         let wish = fetch::FetchPartition {
             partition,
             fetch_offset: offset,
@@ -99,7 +121,7 @@ impl Wire {
             partitions: vec![wish],
         }];
         let request = fetch::FetchRequest {
-            replica_id: -1,
+            replica_id,
             max_wait_ms,
             min_bytes: 1,
             topics,

@@ -1,0 +1,3 @@
+@echo off
+rem Gives leaderships back to preferred replicas.
+"%~dp0kafka-run-class.bat" kafka.admin.PreferredReplicaLeaderElectionCommand %*
