@@ -12,9 +12,10 @@ use super::error::{Error, Result};
 use super::topics::duplicates;
 use crate::cluster::{BrokerId, TopicPartition, assignment};
 use crate::jute::CreateMode;
+use crate::util::java::string_hash;
 use crate::util::random;
 use crate::zookeeper::znodes::admin::Move;
-use crate::zookeeper::znodes::order::{immutable, java_hash, mutable, partition_hash};
+use crate::zookeeper::znodes::order::{immutable, mutable, partition_hash};
 use crate::zookeeper::{self, Session, paths, znodes};
 
 /// The log target of moves.
@@ -68,7 +69,7 @@ pub fn propose(topics: &[String], current: &[Move], brokers: &[BrokerId]) -> Res
         *partitions += 1;
     }
     // A Scala grouping: found in a mutable map, kept in an immutable one.
-    let by_name = |name: &&str| java_hash(name);
+    let by_name = |name: &&str| string_hash(name);
     let mut all: Vec<Move> = Vec::new();
     for topic in immutable(mutable(names, by_name), by_name) {
         let (partitions, replicas) = sizes[topic];

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::definition::{Definition, Kind, Value, Values, millis};
 use super::{ConfigErrors, LogConfig, Mistake, Properties};
 use crate::cluster::{Endpoint, SecurityProtocol};
+use crate::message::Codec;
 
 pub use keys::{KEYS, OUTSIDE_KEYS};
 
@@ -147,8 +148,31 @@ pub struct BrokerConfig {
     pub controlled_shutdown_max_retries: u32,
     /// `controlled.shutdown.retry.backoff.ms`
     pub controlled_shutdown_retry_backoff: Duration,
+    /// `group.min.session.timeout.ms`
+    pub group_min_session_timeout_ms: i32,
+    /// `group.max.session.timeout.ms`
+    pub group_max_session_timeout_ms: i32,
     /// `offset.metadata.max.bytes`
     pub offset_metadata_max_bytes: usize,
+    /// `offsets.load.buffer.size`
+    pub offsets_load_buffer_size: usize,
+    /// `offsets.topic.replication.factor`
+    pub offsets_topic_replication_factor: i32,
+    /// `offsets.topic.num.partitions`
+    pub offsets_topic_num_partitions: i32,
+    /// `offsets.topic.segment.bytes`
+    pub offsets_topic_segment_bytes: i32,
+    /// `offsets.topic.compression.codec`, by its number.
+    pub offsets_topic_compression_codec: Codec,
+    /// `offsets.retention.minutes`
+    pub offsets_retention: Duration,
+    /// `offsets.retention.check.interval.ms`
+    pub offsets_retention_check_interval: Duration,
+    /// `offsets.commit.timeout.ms`
+    pub offsets_commit_timeout: Duration,
+    /// `offsets.commit.required.acks`; Kafka allows more than 1 and then refuses every commit, here that is
+    /// -1.
+    pub offsets_commit_required_acks: i16,
     /// Every key's value, for [`BrokerConfig::values_block`].
     pub values: Values,
 }
@@ -234,7 +258,22 @@ impl BrokerConfig {
             controlled_shutdown_max_retries: u32::try_from(v.int("controlled.shutdown.max.retries"))
                 .unwrap_or(0),
             controlled_shutdown_retry_backoff: v.millis("controlled.shutdown.retry.backoff.ms"),
+            group_min_session_timeout_ms: v.int("group.min.session.timeout.ms"),
+            group_max_session_timeout_ms: v.int("group.max.session.timeout.ms"),
             offset_metadata_max_bytes: v.size("offset.metadata.max.bytes"),
+            offsets_load_buffer_size: v.size("offsets.load.buffer.size"),
+            offsets_topic_replication_factor: v.int("offsets.topic.replication.factor"),
+            offsets_topic_num_partitions: v.int("offsets.topic.num.partitions"),
+            offsets_topic_segment_bytes: v.int("offsets.topic.segment.bytes"),
+            offsets_topic_compression_codec: offsets_codec(&v).unwrap_or(Codec::None),
+            offsets_retention: seconds("offsets.retention.minutes") * 60,
+            offsets_retention_check_interval: v.millis("offsets.retention.check.interval.ms"),
+            offsets_commit_timeout: v.millis("offsets.commit.timeout.ms"),
+            offsets_commit_required_acks: match v.int("offsets.commit.required.acks") {
+                0 => 0,
+                1 => 1,
+                _ => -1,
+            },
             values: v,
         }
     }
@@ -253,6 +292,14 @@ impl BrokerConfig {
         }
         text
     }
+}
+
+/// The codec with the number `offsets.topic.compression.codec`.
+fn offsets_codec(v: &Values) -> Option<Codec> {
+    let number = i8::try_from(v.int("offsets.topic.compression.codec")).ok()?;
+    [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4]
+        .into_iter()
+        .find(|c| c.id() == number)
 }
 
 /// `log.dirs`, else `log.dir`; empty names between commas do not count.

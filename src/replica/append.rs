@@ -16,13 +16,46 @@ use super::manager::ReplicaManager;
 use super::partition::Partition;
 use super::purgatory::wait_until;
 
-/// One partition's append, while acks -1 is waited for.
-struct Waits {
+/// A set that stands in the leader's log, and what its writer still waits for.
+#[derive(Debug)]
+pub struct LocalAppend {
     partition: Arc<Partition>,
-    /// Its place among the results.
-    at: usize,
     appended: Appended,
     state: Replicated,
+}
+
+impl LocalAppend {
+    /// What there is to say by now: nothing while in-sync replicas lack it; at once for acks 0 and 1.
+    ///
+    /// # Errors
+    /// [`Error::AfterAppend`]
+    pub fn outcome(&self) -> Option<Result<Appended>> {
+        let cause = match self.state {
+            Replicated::NotYet => return None,
+            Replicated::Yes => return Some(Ok(self.appended)),
+            Replicated::Failed(cause) => cause,
+        };
+        Some(Err(self.failed(cause)))
+    }
+
+    fn look(&mut self) {
+        if self.state == Replicated::NotYet {
+            self.state = self.partition.replicated(self.appended.last);
+        }
+    }
+
+    /// What there is to say when nobody waits any more.
+    fn last_word(&self) -> Result<Appended> {
+        self.outcome()
+            .unwrap_or_else(|| Err(self.failed(AfterAppend::TimedOut)))
+    }
+
+    fn failed(&self, cause: AfterAppend) -> Error {
+        Error::AfterAppend {
+            base: self.appended.first,
+            cause,
+        }
+    }
 }
 
 impl ReplicaManager {
@@ -37,38 +70,26 @@ impl ReplicaManager {
         sets: Vec<(TopicPartition, BytesMut)>,
         allow_internal: bool,
     ) -> Vec<(TopicPartition, Result<Appended>)> {
-        let mut waits = Vec::new();
-        let mut results = Vec::with_capacity(sets.len());
+        let mut appends = Vec::with_capacity(sets.len());
         for (id, set) in sets {
-            let done = blocking::in_place(|| self.append_one(acks, &id, set, allow_internal));
-            if let Ok((partition, appended)) = &done
-                && acks == -1
-                && appended.messages > 0
-            {
-                waits.push(Waits {
-                    partition: partition.clone(),
-                    at: results.len(),
-                    appended: *appended,
-                    state: Replicated::NotYet,
-                });
-            }
-            results.push((id, done.map(|(_, appended)| appended)));
+            let done = self.append_one(acks, &id, set, allow_internal);
+            appends.push((id, done));
         }
-        if !waits.is_empty() {
-            self.await_replicas(&mut waits, timeout).await;
-            for wait in waits {
-                let cause = match wait.state {
-                    Replicated::Yes => continue,
-                    Replicated::NotYet => AfterAppend::TimedOut,
-                    Replicated::Failed(cause) => cause,
-                };
-                results[wait.at].1 = Err(Error::AfterAppend {
-                    base: wait.appended.first,
-                    cause,
-                });
-            }
-        }
-        results
+        let waits = appends.iter_mut().filter_map(|(_, done)| done.as_mut().ok());
+        self.await_replicas(waits.collect(), timeout).await;
+        appends
+            .into_iter()
+            .map(|(id, done)| (id, done.and_then(|append| append.last_word())))
+            .collect()
+    }
+
+    /// Appends one set to the log that this broker leads, the offsets topic's too, and waits for nobody.
+    ///
+    /// # Errors
+    /// [`Error::InvalidAcks`], [`Error::UnknownPartition`], [`Error::NotLeader`];
+    /// [`Error::NotEnoughReplicas`] for acks -1; what the log refuses.
+    pub fn append_local(&self, acks: i16, id: &TopicPartition, set: BytesMut) -> Result<LocalAppend> {
+        self.append_one(acks, id, set, true)
     }
 
     fn append_one(
@@ -77,7 +98,7 @@ impl ReplicaManager {
         id: &TopicPartition,
         set: BytesMut,
         allow_internal: bool,
-    ) -> Result<(Arc<Partition>, Appended)> {
+    ) -> Result<LocalAppend> {
         let attempt = || {
             if !(-1..=1).contains(&acks) {
                 return Err(Error::InvalidAcks(acks));
@@ -86,8 +107,17 @@ impl ReplicaManager {
                 return Err(Error::InternalTopic(id.clone()));
             }
             let partition = self.need(id)?;
-            let appended = partition.append(set, acks, self.clock.wall())?;
-            Ok((partition, appended))
+            let appended = blocking::in_place(|| partition.append(set, acks, self.clock.wall()))?;
+            let mut append = LocalAppend {
+                partition,
+                appended,
+                state: Replicated::Yes,
+            };
+            if acks == -1 && appended.messages > 0 {
+                append.state = Replicated::NotYet;
+                append.look();
+            }
+            Ok(append)
         };
         attempt().inspect_err(|e| match e {
             e if e.is_storage() => {
@@ -103,14 +133,25 @@ impl ReplicaManager {
         })
     }
 
-    async fn await_replicas(&self, waits: &mut [Waits], timeout: Duration) {
+    /// Returns when the in-sync replicas have it, or will not have it, or `timeout` has passed.
+    ///
+    /// # Errors
+    /// [`Error::AfterAppend`]
+    pub async fn replicated(&self, mut append: LocalAppend, timeout: Duration) -> Result<Appended> {
+        self.await_replicas(vec![&mut append], timeout).await;
+        append.last_word()
+    }
+
+    async fn await_replicas(&self, mut waits: Vec<&mut LocalAppend>, timeout: Duration) {
+        waits.retain(|w| w.state == Replicated::NotYet);
+        if waits.is_empty() {
+            return;
+        }
         let partitions: Vec<_> = waits.iter().map(|w| w.partition.clone()).collect();
         let lists = partitions.iter().map(|p| &p.writers).collect();
         let deadline = self.clock.now() + timeout;
         wait_until(lists, &self.clock, deadline, || {
-            for wait in waits.iter_mut().filter(|w| w.state == Replicated::NotYet) {
-                wait.state = wait.partition.replicated(wait.appended.last);
-            }
+            waits.iter_mut().for_each(|w| w.look());
             waits.iter().all(|w| w.state != Replicated::NotYet)
         })
         .await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::cluster::TopicPartition;
 use crate::util::clock::Mono;
+use crate::util::java;
 
 /// Partitions that wait after a failure.
 #[derive(Debug, Default)]
@@ -40,8 +41,7 @@ impl FetchProgress {
 
 /// Which of a broker's fetchers copies a partition: Kafka's hash, so that a log names the same one.
 pub(super) fn fetcher_of(id: &TopicPartition, fetchers: usize) -> usize {
-    let units = id.topic.encode_utf16();
-    let hash = units.fold(0i32, |h, c| h.wrapping_mul(31).wrapping_add(i32::from(c)));
+    let hash = java::string_hash(&id.topic);
     let hash = hash.wrapping_mul(31).wrapping_add(id.partition) & i32::MAX;
     usize::try_from(hash).unwrap_or(0) % fetchers.max(1)
 }

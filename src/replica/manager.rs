@@ -28,6 +28,7 @@ use super::high_watermarks::HighWatermarks;
 use super::isr_keeper::Proposals;
 use super::isr_store::Store;
 use super::partition::{Decision, Partition, Role};
+use super::term::Term;
 
 /// What replicas take from the broker's settings.
 #[derive(Clone, Debug)]
@@ -514,6 +515,24 @@ impl ReplicaManager {
     pub fn leads(&self, id: &TopicPartition) -> bool {
         self.get(&id.topic, id.partition)
             .is_some_and(|p| p.role() == Role::Leader)
+    }
+
+    /// What this broker knows of the cluster, and will.
+    pub fn metadata(&self) -> watch::Receiver<Arc<MetadataImage>> {
+        self.metadata.clone()
+    }
+
+    /// Since when this broker leads a partition; `None` if it does not.
+    pub fn term(&self, id: &TopicPartition) -> Option<Term> {
+        self.get(&id.topic, id.partition)?.term()
+    }
+
+    /// The log of a partition that this broker leads, for those who read all of it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPartition`], [`Error::NotLeader`]
+    pub fn led_log(&self, id: &TopicPartition) -> Result<Arc<Log>> {
+        self.need(id)?.led_log()
     }
 }
 

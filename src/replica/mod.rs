@@ -4,8 +4,8 @@
 //! Knows the log, ZooKeeper's partition states and other brokers; knows no wire code and no handler.
 //!
 //! Reading order: the pure rules [`isr`], [`follower`], [`delayed`], [`fetch_progress`]; then
-//! [`partition`] (one of them, with its locks), [`manager`] (the map and the changes of role),
-//! [`append`] and [`read`] (what handlers ask for), [`purgatory`] (how they wait), [`isr_store`] and
+//! [`partition`] (one of them, with its locks; [`term`] names its leaderships), [`manager`] (the map and
+//! the changes of role), [`append`] and [`read`] (what handlers ask for), [`purgatory`] (how they wait), [`isr_store`] and
 //! [`isr_keeper`] (in-sync sets in ZooKeeper), [`high_watermarks`] (the checkpoint), [`fetcher`] (how
 //! followers copy).
 
@@ -23,12 +23,15 @@ mod manager;
 mod partition;
 mod purgatory;
 mod read;
+mod term;
 
+pub use append::LocalAppend;
 pub use error::{AfterAppend, Error, Result};
 pub use fetcher::FetcherSettings;
 pub use manager::{Fatal, Outcomes, PartitionDecision, ReplicaManager, ReplicaSettings};
 pub use partition::{Read, Reader};
 pub use read::{Fetch, Wish};
+pub use term::Term;
 
 #[cfg(test)]
 mod tests;

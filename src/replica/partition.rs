@@ -23,6 +23,7 @@ use super::error::{AfterAppend, Error, Result};
 use super::isr::Isr;
 use super::isr_store::Outcome;
 use super::purgatory::WaitList;
+use super::term::Term;
 
 /// See the module.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ struct Standing {
     /// Of this broker's replica; there is none before the first decision that names it.
     log: Option<Arc<Log>>,
     assigned: Vec<BrokerId>,
+    /// Of the present leadership; see [`Partition::term`].
+    term: Option<Term>,
     /// -1 before the first decision.
     leader_epoch: LeaderEpoch,
     controller_epoch: ControllerEpoch,
@@ -121,6 +124,7 @@ impl Partition {
                 role: Role::None,
                 log: None,
                 assigned: Vec::new(),
+                term: None,
                 leader_epoch: LeaderEpoch(-1),
                 controller_epoch: ControllerEpoch(0),
             }),
@@ -154,6 +158,19 @@ impl Partition {
     /// The role in force.
     pub(super) fn role(&self) -> Role {
         self.standing().role
+    }
+
+    /// The leadership in force, if this broker leads.
+    pub(super) fn term(&self) -> Option<Term> {
+        self.standing().term
+    }
+
+    /// The log as the leader sees it.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`]
+    pub(super) fn led_log(&self) -> Result<Arc<Log>> {
+        self.standing().led(&self.id).cloned()
     }
 
     /// The local log, if there is a replica here.
@@ -359,6 +376,9 @@ impl Partition {
                 let kept = known.clamp(log.start_offset(), end.offset);
                 progress.high_watermark = log.locate(kept).unwrap_or(end);
             }
+            if standing.role != Role::Leader {
+                standing.term = Some(Term::begin());
+            }
             standing.role = Role::Leader;
             standing.log = Some(log.clone());
             drop(progress);
@@ -383,6 +403,7 @@ impl Partition {
             }
             log.set_high_watermark(progress.high_watermark.offset);
             standing.log = Some(log);
+            standing.term = None;
             let role = Role::Follower(decision.state.leader);
             std::mem::replace(&mut standing.role, role) != role
         };
@@ -403,6 +424,7 @@ impl Partition {
         {
             let mut standing = self.standing_mut();
             standing.role = Role::None;
+            standing.term = None;
             standing.log = None;
         }
         self.wake_all();

@@ -8,6 +8,7 @@
 //! | identity | the directories are locked | |
 //! | listeners | the id is known; bound here, connections wait | before what answers them |
 //! | replicas | the logs are recovered | after the listeners |
+//! | group coordinator | replicas can tell what they lead | before the listeners: who waits is answered |
 //! | answering | all that handlers touch is there | with the listeners |
 //! | dynamic settings | logs may change | |
 //! | registration | requests are answered | with the session |
@@ -36,6 +37,7 @@ use crate::cluster::{BrokerId, Endpoint, MetadataImage, SecurityProtocol};
 use crate::config::BrokerConfig;
 use crate::config::broker::InterBrokerProtocol;
 use crate::controller::{Controller, ControllerSettings};
+use crate::coordinator::{Coordinator, CoordinatorSettings};
 use crate::log::{self, LogManager, ManagerSettings};
 use crate::metrics::{Gauge, Name, Registry};
 use crate::network::{self, Limits, Listener, NetworkSettings};
@@ -119,6 +121,7 @@ struct Parts {
     zookeeper: Option<Session>,
     logs: Option<Logs>,
     replicas: Option<Replicas>,
+    coordinator: Option<Coordinator>,
     listeners: Option<Listeners>,
     dynamic: Option<DynamicConfigManager>,
     registration: Option<Registration>,
@@ -271,6 +274,17 @@ async fn assemble(parts: &mut Parts, config: Arc<BrokerConfig>, metrics: Registr
         tasks,
     });
 
+    let coordinator = Coordinator::start(
+        id,
+        CoordinatorSettings::from(&*config),
+        replicas.clone(),
+        zookeeper.clone(),
+        &metrics,
+        clock.clone(),
+    );
+    let groups = coordinator.handle();
+    parts.coordinator = Some(coordinator);
+
     let controller = start_controller(&config, id, &zookeeper, &metrics, &clock);
     let handle = controller.handle();
     parts.controller = Some(controller);
@@ -280,6 +294,7 @@ async fn assemble(parts: &mut Parts, config: Arc<BrokerConfig>, metrics: Registr
         config: config.clone(),
         metadata,
         replicas,
+        coordinator: groups,
         zookeeper: zookeeper.clone(),
         controller: handle,
         metrics: metrics.clone(),
@@ -520,6 +535,7 @@ impl Parts {
             zookeeper: None,
             logs: None,
             replicas: None,
+            coordinator: None,
             listeners: None,
             dynamic: None,
             registration: None,
@@ -546,6 +562,9 @@ impl Parts {
             controlled_shutdown::leave(settings, zookeeper, &self.clock).await;
         }
         self.enter(State::ShuttingDown);
+        if let Some(coordinator) = self.coordinator {
+            coordinator.stop().await;
+        }
         if let Some(listeners) = self.listeners {
             listeners.shutdown.ask();
             join_all(listeners.tasks).await;

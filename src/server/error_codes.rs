@@ -1,5 +1,6 @@
 //! Which number each error has on the wire. Nobody else decides that.
 
+use crate::coordinator::{self, Unstored};
 use crate::log;
 use crate::protocol::ErrorCode;
 use crate::replica::{self, AfterAppend};
@@ -40,5 +41,46 @@ fn of_log(error: &log::Error) -> ErrorCode {
         // Deleted between two looks at it.
         E::Closed(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         _ => ErrorCode::UNKNOWN,
+    }
+}
+
+/// Of what the coordinator answered to a commit.
+pub(super) fn of_commit(error: coordinator::Error) -> ErrorCode {
+    match error {
+        coordinator::Error::Unstored(Unstored::TooLarge) => ErrorCode::INVALID_COMMIT_OFFSET_SIZE,
+        other => of_group(other),
+    }
+}
+
+/// Of what the coordinator answered to a sync: what was not stored in time is tried again by joining.
+pub(super) fn of_sync(error: coordinator::Error) -> ErrorCode {
+    match error {
+        coordinator::Error::Unstored(Unstored::TimedOut) => ErrorCode::REBALANCE_IN_PROGRESS,
+        other => of_group(other),
+    }
+}
+
+/// Of what the coordinator answered to anything else.
+pub(super) fn of_group(error: coordinator::Error) -> ErrorCode {
+    use coordinator::Error as E;
+    match error {
+        E::NotAvailable => ErrorCode::GROUP_COORDINATOR_NOT_AVAILABLE,
+        E::NotCoordinator => ErrorCode::NOT_COORDINATOR_FOR_GROUP,
+        E::Loading => ErrorCode::GROUP_LOAD_IN_PROGRESS,
+        E::InvalidGroupId => ErrorCode::INVALID_GROUP_ID,
+        E::InvalidSessionTimeout => ErrorCode::INVALID_SESSION_TIMEOUT,
+        E::InconsistentProtocol => ErrorCode::INCONSISTENT_GROUP_PROTOCOL,
+        E::UnknownMember => ErrorCode::UNKNOWN_MEMBER_ID,
+        E::IllegalGeneration => ErrorCode::ILLEGAL_GENERATION,
+        E::RebalanceInProgress => ErrorCode::REBALANCE_IN_PROGRESS,
+        E::MetadataTooLarge => ErrorCode::OFFSET_METADATA_TOO_LARGE,
+        E::Unstored(why) => match why {
+            Unstored::NoPartition => ErrorCode::GROUP_COORDINATOR_NOT_AVAILABLE,
+            Unstored::NotLeader => ErrorCode::NOT_COORDINATOR_FOR_GROUP,
+            Unstored::TimedOut => ErrorCode::REQUEST_TIMED_OUT,
+            Unstored::NotEnoughReplicas => ErrorCode::NOT_ENOUGH_REPLICAS,
+            Unstored::NotEnoughReplicasAfterAppend => ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+            Unstored::TooLarge | Unstored::Failed => ErrorCode::UNKNOWN,
+        },
     }
 }

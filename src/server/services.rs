@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::cluster::BrokerId;
 use crate::config::BrokerConfig;
 use crate::controller::ControllerHandle;
+use crate::coordinator::GroupCoordinator;
 use crate::metrics::Registry;
 use crate::replica::ReplicaManager;
 use crate::server::metadata_cache::MetadataCache;
@@ -22,6 +23,8 @@ pub struct Services {
     pub metadata: MetadataCache,
     /// Its replicas.
     pub replicas: Arc<ReplicaManager>,
+    /// The groups that it coordinates.
+    pub coordinator: Arc<GroupCoordinator>,
     /// Its session.
     pub zookeeper: Session,
     /// This broker's candidate for controller.

@@ -2,12 +2,13 @@
 //! big-endian reads. Knows no word of the domain.
 //!
 //! Read [`clock`] first, then [`timer`], [`shutdown`], [`codec`], [`fs`], [`blocking`],
-//! [`random`].
+//! [`random`], [`java`].
 
 pub mod blocking;
 pub mod clock;
 pub mod codec;
 pub mod fs;
+pub mod java;
 pub mod random;
 pub mod shutdown;
 pub mod timer;

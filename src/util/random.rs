@@ -22,9 +22,43 @@ pub fn shuffle<T>(items: &mut [T]) {
     }
 }
 
+/// A random UUID in the usual 36 characters, lower-case.
+pub fn uuid() -> String {
+    let (high, low) = (number(), number());
+    // Version 4 (random), variant 1.
+    let high = high & !0xf000 | 0x4000;
+    let low = low & !(0b11 << 62) | 0b10 << 62;
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xffff,
+        low >> 48,
+        low & 0xffff_ffff_ffff
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_uuid_has_the_form_of_a_random_one() {
+        let parts: Vec<String> = uuid().split('-').map(str::to_owned).collect();
+        assert_eq!(
+            parts.iter().map(String::len).collect::<Vec<_>>(),
+            [8, 4, 4, 4, 12]
+        );
+        assert!(parts[2].starts_with('4'));
+        assert!(parts[3].starts_with(['8', '9', 'a', 'b']));
+        assert!(
+            parts
+                .concat()
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        );
+        assert_ne!(uuid(), uuid());
+    }
 
     #[test]
     fn shuffling_keeps_the_items_and_reaches_every_order() {

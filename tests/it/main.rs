@@ -17,6 +17,7 @@ mod data_path;
 mod dev;
 mod floors;
 mod foreign;
+mod groups;
 mod keeper;
 mod launchers;
 mod live_settings;

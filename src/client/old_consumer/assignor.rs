@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::TopicPartition;
+use crate::util::java;
 
 /// What the members know when they assign.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,14 +89,8 @@ fn round_robin(group: &Group) -> Result<BTreeMap<TopicPartition, String>, Uneven
         })
         .collect();
     // Equal hashes keep topic and partition order here; in Kafka their order is that of a hash map.
-    all.sort_by_key(|tp| java_string_hash(&tp.to_string()));
+    all.sort_by_key(|tp| java::string_hash(&tp.to_string()));
     Ok(all.into_iter().zip(threads.iter().cycle().cloned()).collect())
-}
-
-/// `java.lang.String.hashCode`: over UTF-16 units, wrapping.
-pub(crate) fn java_string_hash(text: &str) -> i32 {
-    text.encode_utf16()
-        .fold(0, |h: i32, unit| h.wrapping_mul(31).wrapping_add(i32::from(unit)))
 }
 
 #[cfg(test)]
@@ -146,7 +141,7 @@ mod tests {
             ("[a,1]", 86_974_034),
             ("[b,0]", 87_003_794),
         ] {
-            assert_eq!(java_string_hash(text), hash);
+            assert_eq!(java::string_hash(text), hash);
         }
         let g = group(&[("a", 2, &["x-0", "y-0"]), ("b", 1, &["x-0", "y-0"])]);
         let owners = Strategy::RoundRobin.assign(&g).unwrap();
@@ -154,7 +149,7 @@ mod tests {
         assert_eq!(of(&owners, "y-0"), ["[a,1]"]);
         // A long topic's hash is negative and comes first.
         let long = "a-rather-long-topic";
-        assert!(java_string_hash(&format!("[{long},0]")) != 0);
+        assert!(java::string_hash(&format!("[{long},0]")) != 0);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::message::{Offset, SetIter};
 use crate::protocol::ErrorCode;
 use crate::protocol::fetch::{FetchPartition, FetchPartitionResult, FetchRequest, FetchTopic};
 use crate::protocol::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use crate::util::java;
 use crate::zookeeper::Session;
 
 /// What 0.9 names its log lines after.
@@ -169,7 +170,7 @@ fn take_those_with_leader(
 
 /// Which of a leader's fetchers takes the partition, as Kafka spreads them.
 fn fetcher_of(p: &TopicPartition, fetchers: u32) -> u32 {
-    let hash = super::assignor::java_string_hash(&p.topic)
+    let hash = java::string_hash(&p.topic)
         .wrapping_mul(31)
         .wrapping_add(p.partition);
     hash.checked_abs().unwrap_or(0).cast_unsigned() % fetchers.max(1)

@@ -20,6 +20,7 @@ pub(super) async fn leader_and_isr(s: &Services, request: LeaderAndIsrRequest) -
     let epoch = ControllerEpoch(request.controller_epoch);
     let decisions = request.partitions.iter().map(PartitionDecision::from).collect();
     let outcomes = s.replicas.become_leader_or_follower(epoch, decisions).await;
+    tell_coordinator(s, &outcomes);
     answer(outcomes, request.controller_id, "LeaderAndIsr")
 }
 
@@ -35,10 +36,17 @@ pub(super) async fn stop_replica(s: &Services, request: StopReplicaRequest) -> P
         .replicas
         .stop_replicas(epoch, request.delete_partitions, partitions)
         .await;
+    tell_coordinator(s, &outcomes);
     answer(outcomes, request.controller_id, "StopReplica")
 }
 
 type Outcomes = replica::Result<Vec<(TopicPartition, replica::Result<()>)>>;
+
+/// Groups move with the partitions of the offsets topic. Kafka forgets them when a copy is given up.
+fn tell_coordinator(s: &Services, outcomes: &Outcomes) {
+    let changed = outcomes.iter().flatten();
+    s.coordinator.roles_changed(changed.map(|(at, _)| at));
+}
 
 fn answer(outcomes: Outcomes, controller: i32, request: &str) -> PartitionErrorsResponse {
     match outcomes {

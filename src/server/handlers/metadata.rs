@@ -8,6 +8,7 @@ use super::Caller;
 use crate::admin;
 use crate::cluster::topic::OFFSETS_TOPIC;
 use crate::cluster::{BrokerId, MetadataImage, PartitionState, SecurityProtocol};
+use crate::message::Codec;
 use crate::protocol::ErrorCode;
 use crate::protocol::metadata::{
     MetadataBroker, MetadataPartition, MetadataRequest, MetadataResponse, MetadataTopic,
@@ -81,7 +82,7 @@ fn known(
 
 /// Only brokers that the asker can reach are named. Without the leader among them there is none
 /// (5); with others missing the answer is still of use, and 9 says that something is missing.
-fn partition(
+pub(super) fn partition(
     image: &MetadataImage,
     protocol: SecurityProtocol,
     partition: i32,
@@ -135,16 +136,16 @@ fn without_partitions(error: ErrorCode, topic: String) -> MetadataTopic {
 }
 
 /// Makes an unknown topic, if it may be made, and says what to answer for it.
-async fn unknown(s: &Services, image: &MetadataImage, name: &str) -> ErrorCode {
+pub(super) async fn unknown(s: &Services, image: &MetadataImage, name: &str) -> ErrorCode {
     let internal = name == OFFSETS_TOPIC;
     if !internal && !s.config.auto_create_topics_enable {
         return ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
     }
     let (partitions, replication) = if internal {
-        let wanted = s.config.values.int("offsets.topic.replication.factor");
+        let wanted = s.config.offsets_topic_replication_factor;
         let live = i32::try_from(image.brokers.len()).unwrap_or(i32::MAX);
         let replication = if live > 0 { wanted.min(live) } else { wanted };
-        (s.config.values.int("offsets.topic.num.partitions"), replication)
+        (s.config.offsets_topic_num_partitions, replication)
     } else {
         (s.config.num_partitions, s.config.default_replication_factor)
     };
@@ -177,12 +178,18 @@ async fn unknown(s: &Services, image: &MetadataImage, name: &str) -> ErrorCode {
 
 fn offsets_topic_configs(s: &Services) -> BTreeMap<String, String> {
     [
-        (
-            "segment.bytes",
-            s.config.values.int("offsets.topic.segment.bytes").to_string(),
-        ),
+        ("segment.bytes", s.config.offsets_topic_segment_bytes.to_string()),
         ("cleanup.policy", "compact".to_owned()),
-        ("compression.type", "uncompressed".to_owned()),
+        (
+            "compression.type",
+            match s.config.offsets_topic_compression_codec {
+                Codec::None => "uncompressed",
+                Codec::Gzip => "gzip",
+                Codec::Snappy => "snappy",
+                Codec::Lz4 => "lz4",
+            }
+            .to_owned(),
+        ),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into()

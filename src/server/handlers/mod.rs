@@ -15,6 +15,7 @@ mod partitions;
 mod produce;
 mod versions;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -35,6 +36,8 @@ pub(super) struct Caller {
     pub(super) client_id: String,
     /// The protocol of the listener that it came in on.
     pub(super) listener: SecurityProtocol,
+    /// Where the client is.
+    pub(super) host: IpAddr,
 }
 
 /// The broker as its listeners see it.
@@ -77,6 +80,7 @@ impl Service for Dispatch {
             correlation_id: header.correlation_id,
             client_id: header.client_id.unwrap_or_default(),
             listener: request.listener,
+            host: request.peer.ip(),
         };
         let answered = answer(&self.services, &who, key, version, request.body).await;
         answered.unwrap_or_else(|e| unreadable(key, header.version, &e))
@@ -126,14 +130,34 @@ async fn answer(
         ApiKey::Metadata => answered!(r => metadata::metadata(s, who, r).await),
         ApiKey::OffsetCommit => answered!(r => offsets::offset_commit(s, version, r).await),
         ApiKey::OffsetFetch => answered!(r => offsets::offset_fetch(s, version, r).await),
-        ApiKey::GroupCoordinator => answered!(r => groups::group_coordinator(r)),
-        ApiKey::JoinGroup => answered!(r => groups::join_group(r)),
-        ApiKey::Heartbeat => answered!(r => groups::heartbeat(r)),
-        ApiKey::LeaveGroup => answered!(r => groups::leave_group(r)),
-        ApiKey::SyncGroup => answered!(r => groups::sync_group(r)),
-        ApiKey::DescribeGroups => answered!(r => groups::describe_groups(r)),
-        ApiKey::ListGroups => answered!(r => groups::list_groups(r)),
+        ApiKey::GroupCoordinator => answered!(r => groups::group_coordinator(s, who, r).await),
+        ApiKey::JoinGroup => {
+            let request = Body::decode(&mut Reader::new(body.freeze()), version)?;
+            match groups::join_group(s, who, request).await {
+                Some(answer) => framed(who, version, &answer),
+                None => overtaken(key),
+            }
+        }
+        ApiKey::SyncGroup => {
+            let request = Body::decode(&mut Reader::new(body.freeze()), version)?;
+            match groups::sync_group(s, request).await {
+                Some(answer) => framed(who, version, &answer),
+                None => overtaken(key),
+            }
+        }
+        ApiKey::Heartbeat => answered!(r => groups::heartbeat(s, r)),
+        ApiKey::LeaveGroup => answered!(r => groups::leave_group(s, r)),
+        ApiKey::DescribeGroups => answered!(r => groups::describe_groups(s, r)),
+        ApiKey::ListGroups => answered!(r => groups::list_groups(s, r)),
     })
+}
+
+/// Kafka leaves the client without an answer and the connection open until one of them gives up.
+fn overtaken(key: ApiKey) -> Reply {
+    Reply::Close(format!(
+        "its {} will not be answered: the member sent another, or is out of the group",
+        key.name()
+    ))
 }
 
 fn framed(who: &Caller, version: i16, body: &impl Body) -> Reply {

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::json::{self, Json};
-use super::order::{immutable, java_hash, properties};
+use super::order::{immutable, properties};
 use super::{Error, Result};
+use crate::util::java::string_hash;
 use crate::zookeeper::paths::EntityType;
 
 /// The data of an entity's node that had no settings before.
@@ -24,8 +25,8 @@ pub fn encode_over(old: Option<&[u8]>, settings: &BTreeMap<String, String>) -> S
         names.extend(settings.get_key_value(name).map(|(name, _)| name.as_str()));
     }
     let new = settings.keys().filter(|name| old.iter().all(|(n, _)| n != *name));
-    names.extend(properties(new.map(String::as_str).collect(), |n| java_hash(n)));
-    let names = properties(names, |name| java_hash(name));
+    names.extend(properties(new.map(String::as_str).collect(), |n| string_hash(n)));
+    let names = properties(names, |name| string_hash(name));
     let settings = names.into_iter().map(|name| (name, json::text(&settings[name])));
     json::object([("version", "1".to_owned()), ("config", json::object(settings))])
 }
@@ -48,7 +49,7 @@ pub fn decode_in_order(data: Option<&[u8]>) -> Result<Vec<(String, String)>> {
         Some(data) => members(data)?.unwrap_or_default(),
         None => Vec::new(),
     };
-    Ok(properties(settings, |(name, _)| java_hash(name)))
+    Ok(properties(settings, |(name, _)| string_hash(name)))
 }
 
 /// The settings in the order of the Scala map that they are read into; none if the data is no JSON.
@@ -70,7 +71,7 @@ fn members(data: &[u8]) -> Result<Option<Vec<(String, String)>>> {
         _ => Err(Error::Kind("config")),
     });
     let settings = settings.collect::<Result<Vec<_>>>()?;
-    Ok(Some(immutable(settings, |(name, _)| java_hash(name))))
+    Ok(Some(immutable(settings, |(name, _)| string_hash(name))))
 }
 
 /// Says whose configuration changed. It has no content of its own: the reader reads the entity.

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::json::{self, Json};
-use super::order::{immutable, java_hash, mutable};
+use super::order::{immutable, mutable};
 use super::{Error, Result};
 use crate::cluster::BrokerId;
+use crate::util::java::string_hash;
 
 /// Replicas by partition number, each list in order of preference.
 pub type Assignment = BTreeMap<i32, Vec<BrokerId>>;
@@ -21,7 +22,7 @@ pub fn encode(assignment: &Assignment) -> String {
         numbers = mutable(numbers, |p| *p);
     }
     let texts = numbers.into_iter().map(|p| (p, p.to_string())).collect();
-    let order = immutable(texts, |(_, text): &(i32, String)| java_hash(text));
+    let order = immutable(texts, |(_, text): &(i32, String)| string_hash(text));
     let partitions = json::object(order.iter().map(|(p, text)| {
         let replicas = assignment[p].iter().map(|id| id.0);
         (text.as_str(), json::ints(replicas))
@@ -42,7 +43,7 @@ pub fn decode(data: &[u8]) -> Result<Assignment> {
 /// # Errors
 /// As [`decode`].
 pub fn decode_in_order(data: &[u8]) -> Result<Vec<(i32, Vec<BrokerId>)>> {
-    Ok(immutable(read(data)?, |(p, _)| java_hash(&p.to_string())))
+    Ok(immutable(read(data)?, |(p, _)| string_hash(&p.to_string())))
 }
 
 fn read(data: &[u8]) -> Result<Vec<(i32, Vec<BrokerId>)>> {

@@ -1,0 +1,4 @@
+//! Consumer groups: what the coordinator answers, what it stores, and who can work with it.
+
+mod client;
+mod wire;
