@@ -215,8 +215,7 @@ impl<W: Write> Dump<W> {
                     gaps.insert(0, (last, offset));
                 }
                 last = Some(offset);
-                let text = self.describe(&message, entry.position, codec, decoder)?;
-                self.line(&text)?;
+                self.message(&message, entry.position, codec, decoder)?;
             }
         }
         if messages.at < messages.size {
@@ -234,16 +233,16 @@ impl<W: Write> Dump<W> {
         }
     }
 
-    fn describe(
-        &self,
+    /// One line. What cannot be decoded ends the program within it, as the genuine one's does.
+    fn message(
+        &mut self,
         message: &MessageRef<'_>,
         position: u64,
         codec: Codec,
         decoder: &Decoder,
-    ) -> Result<String> {
-        use std::fmt::Write as _;
+    ) -> Result<()> {
         let size = message.value.map_or(-1, |v| v.len() as i64);
-        let mut text = format!(
+        let head = format!(
             "offset: {} position: {position} isvalid: {} payloadsize: {size} magic: {} compresscodec: {} crc: {}",
             message.offset,
             message.check_crc().is_ok(),
@@ -251,19 +250,20 @@ impl<W: Write> Dump<W> {
             codec.name(),
             message.crc
         );
+        write!(self.out, "{head}").map_err(Error::Output)?;
         if let Some(key) = message.key {
-            write!(text, " keysize: {}", key.len()).expect("a String takes every write");
+            write!(self.out, " keysize: {}", key.len()).map_err(Error::Output)?;
         }
         if self.settings.print
             && let Some(value) = message.value
         {
             let (key, value) = decoder.decode(message.key, value)?;
             if let Some(key) = key {
-                write!(text, " key: {key}").expect("a String takes every write");
+                write!(self.out, " key: {key}").map_err(Error::Output)?;
             }
-            write!(text, " payload: {value}").expect("a String takes every write");
+            write!(self.out, " payload: {value}").map_err(Error::Output)?;
         }
-        Ok(text)
+        self.line("")
     }
 
     fn index(&mut self, path: &Path, name: &str) -> Result<()> {
@@ -283,7 +283,7 @@ impl<W: Write> Dump<W> {
                 break;
             }
             first = false;
-            let found = messages.first_at(position, self.settings.max_message_size)?;
+            let found = messages.first_at(position)?;
             if found != offset {
                 let mismatches = self.mismatches.entry(absolute(path)).or_default();
                 mismatches.insert(0, (offset, found));
@@ -355,7 +355,7 @@ impl Messages {
     /// The next entry; `None` at the end and where no whole message is.
     fn next(&mut self, max_size: i32) -> Result<Option<Entry>> {
         let position = self.at;
-        if position + ENTRY_OVERHEAD as u64 >= self.size {
+        if position + ENTRY_OVERHEAD as u64 > self.size {
             return Ok(None);
         }
         let mut header = [0; ENTRY_OVERHEAD];
@@ -364,11 +364,14 @@ impl Messages {
         }
         let size = u32_at(&header, 8) as i32;
         let end = position + ENTRY_OVERHEAD as u64 + u64::try_from(size).unwrap_or(0);
-        if size < MIN_MESSAGE as i32 || end > self.size {
+        if size < MIN_MESSAGE as i32 {
             return Ok(None);
         }
         if size > max_size {
             return Err(Error::TooLarge(max_size));
+        }
+        if end > self.size {
+            return Ok(None);
         }
         let mut message = vec![0; size as usize];
         if !read_whole(&mut self.file, &mut message, &self.path)? {
@@ -383,7 +386,7 @@ impl Messages {
     }
 
     /// The offset of the first message at `position`, that inside a wrapper.
-    fn first_at(&mut self, position: u64, max_size: i32) -> Result<Offset> {
+    fn first_at(&mut self, position: u64) -> Result<Offset> {
         let none = |path: &Path| Error::NoMessage {
             path: path.to_owned(),
             position,
@@ -392,7 +395,7 @@ impl Messages {
             .seek(SeekFrom::Start(position))
             .map_err(|e| failed(&self.path, e))?;
         self.at = position;
-        let Some(entry) = self.next(max_size)? else {
+        let Some(entry) = self.next(i32::MAX)? else {
             return Err(none(&self.path));
         };
         let first = opened(&entry)?.first().map(|(_, offset)| *offset);

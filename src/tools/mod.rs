@@ -27,6 +27,7 @@ mod server_stop;
 mod session;
 pub mod signals;
 mod simple_consumer_shell;
+mod state_change_log_merger;
 pub mod stop;
 pub mod topics;
 mod verifiable_producer;
@@ -68,6 +69,7 @@ pub static TOOLS: &[Tool] = &[
         run: dump_log_segments::run,
     },
     get_offset_shell::TOOL,
+    state_change_log_merger::TOOL,
     preferred_replica_election::TOOL,
     reassign_partitions::TOOL,
     replica_verification::TOOL,

@@ -102,7 +102,7 @@ fn record(tool: impl Fn() -> Command) -> String {
         let code = done.status.code().unwrap_or(-1);
         let mut printed = String::new();
         let mut fails = false;
-        for shown in golden::printed(&done).lines() {
+        for shown in golden::printed(&done, golden::is_logged).lines() {
             // What follows there is the trace.
             if !fails {
                 printed += &format!("{shown}\n");

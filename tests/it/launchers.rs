@@ -13,7 +13,11 @@ use super::support::program::{kafka, run, text};
 use super::support::{install, root, wait_until};
 
 /// The genuine 0.9.0.1 has no launcher for these classes: they are run by kafka-run-class.
-const WITHOUT_LAUNCHER: &[&str] = &["kafka.tools.GetOffsetShell", "kafka.tools.DumpLogSegments"];
+const WITHOUT_LAUNCHER: &[&str] = &[
+    "kafka.tools.GetOffsetShell",
+    "kafka.tools.DumpLogSegments",
+    "kafka.tools.StateChangeLogMerger",
+];
 
 const LIMIT: Duration = Duration::from_secs(60);
 

@@ -82,7 +82,7 @@ fn shown(class: &str) -> Result<Shown> {
 impl Shown {
     fn show(self, bytes: &[u8]) -> String {
         match self {
-            Shown::Text => String::from_utf8_lossy(bytes).into_owned(),
+            Shown::Text => java_text(bytes),
             Shown::Hex => hex(bytes),
         }
     }
@@ -94,7 +94,12 @@ fn offsets_record(key: Bytes, value: Bytes) -> Result<(String, String)> {
         0 | 1 => {
             let (group, topic) = (text(&mut key)?, text(&mut key)?);
             let partition = key.i32()?;
-            value.i16()?;
+            let version = value.i16()?;
+            if !(0..=1).contains(&version) {
+                return Err(Error::Undecodable(format!(
+                    "Unknown offset schema version {version}"
+                )));
+            }
             let offset = value.i64()?;
             let shown = match text(&mut value)? {
                 metadata if metadata.is_empty() => offset.to_string(),
@@ -107,13 +112,18 @@ fn offsets_record(key: Bytes, value: Bytes) -> Result<(String, String)> {
             Ok((format!("metadata::{group}"), group_metadata(&mut value)?))
         }
         version => Err(Error::Undecodable(format!(
-            "Unknown version {version} for group metadata message"
+            "Unknown offset schema version {version}"
         ))),
     }
 }
 
 fn group_metadata(r: &mut Reader) -> Result<String> {
-    r.i16()?;
+    let version = r.i16()?;
+    if version != 0 {
+        return Err(Error::Undecodable(format!(
+            "Unknown group metadata version {version}"
+        )));
+    }
     let protocol_type = text(r)?;
     let generation = r.i32()?;
     let protocol = text(r)?;
@@ -152,6 +162,26 @@ fn consumer_assignment(bytes: Bytes) -> Result<String> {
     let own = hex(&r.nullable_bytes()?.unwrap_or_default());
     let colon = if own.is_empty() { "" } else { ":" };
     Ok(format!("[{}]{colon}{own}", partitions.join(", ")))
+}
+
+/// Bytes as Java reads UTF-8: what is malformed becomes the replacement character as in Rust, but the
+/// three bytes that would be a surrogate become one rather than three.
+fn java_text(bytes: &[u8]) -> String {
+    let mut clean = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let [first, after @ ..] = rest {
+        rest = match rest {
+            [0xed, 0xa0..=0xbf, 0x80..=0xbf, after @ ..] | [0xed, 0xa0..=0xbf, after @ ..] => {
+                clean.extend_from_slice("\u{fffd}".as_bytes());
+                after
+            }
+            _ => {
+                clean.push(*first);
+                after
+            }
+        };
+    }
+    String::from_utf8_lossy(&clean).into_owned()
 }
 
 /// Null is printed as Java prints it.

@@ -43,11 +43,8 @@ pub fn cases(recording: &str) -> Vec<Case> {
     recording.split("$ ").skip(1).map(case).collect()
 }
 
-/// Both outputs as a recording has them, without log lines and the frames of stack traces.
-pub fn printed(output: &Output) -> String {
-    let noise = |line: &&str| {
-        line.starts_with("[20") || line.trim_start().starts_with("at ") || line.starts_with(" (kafka.")
-    };
+/// Both outputs as a recording has them, without the lines that are `noise`.
+pub fn printed(output: &Output, noise: impl Fn(&str) -> bool) -> String {
     let mut all = String::new();
     for line in text(&output.stdout).lines().filter(|line| !noise(line)) {
         all += &format!("{line}\n");
@@ -56,4 +53,9 @@ pub fn printed(output: &Output) -> String {
         all += &format!("E|{line}\n");
     }
     all
+}
+
+/// A line of a log, or the frame of a stack trace.
+pub fn is_logged(line: &str) -> bool {
+    line.starts_with("[20") || line.trim_start().starts_with("at ") || line.starts_with(" (kafka.")
 }

@@ -9,8 +9,8 @@ pub fn dir() -> &'static Path {
     DIR.get_or_init(|| {
         let dir = super::cache_dir().join(format!("install-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
-        copy(&super::root().join("bin"), &dir.join("bin"));
-        copy(&super::root().join("config"), &dir.join("config"));
+        super::copy_dir(&super::root().join("bin"), &dir.join("bin"));
+        super::copy_dir(&super::root().join("config"), &dir.join("config"));
         std::fs::create_dir_all(dir.join("libs")).expect("the target folder can be written");
         let binary = Path::new(env!("CARGO_BIN_EXE_kafka"));
         let to = dir
@@ -42,19 +42,6 @@ fn sweep(own: &Path) {
         let gone = |pid: &str| !Path::new("/proc").join(pid).exists();
         if path != own && pid.is_some_and(gone) && cfg!(target_os = "linux") {
             let _ = std::fs::remove_dir_all(&path);
-        }
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("the target folder can be written");
-    for entry in std::fs::read_dir(from).unwrap_or_else(|e| panic!("{}: {e}", from.display())) {
-        let entry = entry.expect("the source tree can be read");
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), &target).expect("the source tree can be copied");
         }
     }
 }

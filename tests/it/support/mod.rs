@@ -5,6 +5,7 @@
 
 pub mod fake_broker;
 pub mod genuine;
+pub mod genuine_data;
 pub mod golden;
 pub mod install;
 pub mod ours;
@@ -13,7 +14,7 @@ pub mod python;
 pub mod wire;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use genuine::reference;
@@ -84,6 +85,20 @@ pub fn cache_dir() -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     std::fs::create_dir_all(&dir).expect("the target folder can be written");
     dir
+}
+
+/// Copies a directory with all in it.
+pub fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("the target folder can be written");
+    for entry in std::fs::read_dir(from).unwrap_or_else(|e| panic!("{}: {e}", from.display())) {
+        let entry = entry.expect("the folder can be read");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).expect("a file can be copied");
+        }
+    }
 }
 
 /// The root of the source tree.
