@@ -16,7 +16,7 @@ use crate::util::java::string_hash;
 use crate::util::random;
 use crate::zookeeper::znodes::admin::Move;
 use crate::zookeeper::znodes::order::{immutable, mutable, partition_hash};
-use crate::zookeeper::{self, Session, paths, znodes};
+use crate::zookeeper::{self, Session, each, paths, znodes};
 
 /// The log target of moves.
 const MOVES: &str = "kafka.admin.ReassignPartitionsCommand";
@@ -37,15 +37,28 @@ pub enum MoveStatus {
 /// # Errors
 /// [`Error::Node`] if a topic's node holds something else.
 pub async fn current_replicas(session: &Session, topics: &[String]) -> Result<Vec<Move>> {
-    let mut read = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    let topics: Vec<String> = topics
+        .iter()
+        .filter(|topic| seen.insert(*topic))
+        .cloned()
+        .collect();
+    let read = each(topics, |topic| {
+        let session = session.clone();
+        async move {
+            let node = session.get(&paths::topic(&topic)).await;
+            (topic, node)
+        }
+    });
     let mut all = Vec::new();
-    for topic in topics.iter().filter(|topic| read.insert(*topic)) {
-        let path = paths::topic(topic);
-        let Some(data) = session.get(&path).await?.and_then(|node| node.data) else {
+    for (topic, node) in read.await {
+        let Some(data) = node?.and_then(|node| node.data) else {
             continue;
         };
-        let partitions =
-            znodes::topic::decode_in_order(&data).map_err(|reason| Error::Node { path, reason })?;
+        let partitions = znodes::topic::decode_in_order(&data).map_err(|reason| Error::Node {
+            path: paths::topic(&topic),
+            reason,
+        })?;
         let named = |(p, replicas)| (TopicPartition::new(topic.as_str(), p), replicas);
         all.extend(partitions.into_iter().map(named));
     }

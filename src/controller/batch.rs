@@ -226,11 +226,8 @@ fn update_metadata(context: &Context, partitions: &BTreeSet<TopicPartition>) -> 
                 "Leader not yet assigned for partition {at}. Skip sending UpdateMetadataRequest."),
         }
     }
-    for at in context
-        .deletions
-        .keys()
-        .flat_map(|topic| context.partitions_of(topic))
-    {
+    let deleting = context.deletions.iter().filter(|(_, deletion)| deletion.begun);
+    for at in deleting.flat_map(|(topic, _)| context.partitions_of(topic)) {
         let Some(partition) = context.partition(&at) else {
             continue;
         };

@@ -56,6 +56,9 @@ pub struct Topic {
 /// A topic on its way out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deletion {
+    /// Whether brokers have been told. Until then the topic lives on, so that what holds the deletion
+    /// can come to its end.
+    pub begun: bool,
     /// Why it does not go on, if so; until a broker comes back or the reason passes.
     pub ineligible: Option<&'static str>,
 }
@@ -102,7 +105,7 @@ pub struct Context {
     /// Per topic: whether an out-of-sync replica may lead. Read from the topic's config just before a
     /// decision that depends on it, and forgotten after.
     pub unclean_by_topic: BTreeMap<Arc<str>, bool>,
-    /// Topics being deleted. Empty while deletion is disabled.
+    /// Topics to be deleted. Empty while deletion is disabled.
     pub deletions: BTreeMap<Arc<str>, Deletion>,
     /// Partitions being moved, and where to.
     pub reassignments: BTreeMap<TopicPartition, Vec<BrokerId>>,
@@ -152,8 +155,13 @@ impl Context {
             .unwrap_or_default()
     }
 
-    /// Whether the topic is being deleted.
+    /// Whether the topic is being deleted: nothing is decided about it any more.
     pub fn is_deleting(&self, topic: &str) -> bool {
+        self.deletions.get(topic).is_some_and(|deletion| deletion.begun)
+    }
+
+    /// Whether the topic is to be deleted, now or later: nothing new is begun with it.
+    pub fn is_doomed(&self, topic: &str) -> bool {
         self.deletions.contains_key(topic)
     }
 

@@ -47,6 +47,6 @@ pub type ShutdownReply = Result<Vec<TopicPartition>, ControlledShutdownError>;
 pub enum Timer {
     /// Look whether leaderships have drifted from preferred replicas.
     BalanceLeaders,
-    /// Try again deletions that a broker refused, and what could not be read.
+    /// Try again deletions that a broker refused.
     Retry,
 }

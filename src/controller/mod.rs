@@ -12,7 +12,7 @@
 //! asked for many things at once; the brokers, this one too, are reached over their sockets only.
 //!
 //! Read [`event`], [`context`] with [`state`], [`plan`], [`decide`], [`batch`]; then the shell: `run`,
-//! `elect`, `failover`, `reign`, `store`, `watches`, `pipeline`; then [`channels`] and [`queue`].
+//! `elect`, `failover`, `reign`, `store`, `watches`; then [`channels`] and [`queue`].
 
 pub mod batch;
 pub mod channels;
@@ -27,7 +27,6 @@ pub mod state;
 mod elect;
 mod error;
 mod failover;
-mod pipeline;
 mod reign;
 mod run;
 mod store;

@@ -75,6 +75,23 @@ pub enum Removal {
     Reassignment(Vec<TopicPartition>),
 }
 
+/// Removals of which those that concern one node are one.
+pub fn gathered(removals: Vec<Removal>) -> Vec<Removal> {
+    let mut moved = Vec::new();
+    let mut gathered: Vec<Removal> = Vec::with_capacity(removals.len());
+    for removal in removals {
+        match removal {
+            Removal::Reassignment(partitions) => moved.extend(partitions),
+            other if gathered.contains(&other) => {}
+            other => gathered.push(other),
+        }
+    }
+    if !moved.is_empty() {
+        gathered.push(Removal::Reassignment(moved));
+    }
+    gathered
+}
+
 /// What a decision asks for, in the order of its fields.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {

@@ -12,8 +12,7 @@ use super::decide::{brokers, deletion, partitions, preferred, reassign, topics};
 use super::elect;
 use super::error::{Error, Result};
 use super::event::{Event, ShutdownReply, Timer};
-use super::pipeline::each;
-use super::plan::{Plan, Removal};
+use super::plan::{self, Plan, Removal};
 use super::settings::{ControllerSettings, RETRY};
 use super::store::{Store, data};
 use super::watches::Watches;
@@ -21,7 +20,7 @@ use crate::cluster::{BrokerId, TopicPartition};
 use crate::metrics::Name;
 use crate::util::clock::Clock;
 use crate::util::timer::DeadlineQueue;
-use crate::zookeeper::{self, paths, znodes};
+use crate::zookeeper::{self, each, paths, znodes};
 
 /// One broker's time in office.
 #[derive(Debug)]
@@ -62,7 +61,7 @@ impl Reign {
             Event::IsrChanges => self.isr_changed(channels).await?,
             Event::PreferredElectionWish => self.preferred_election_wished(channels).await?,
             Event::ReassignmentWish => self.reassignment_wished(channels).await?,
-            Event::PartitionState(at) => self.moving_partition_changed(at).await?,
+            Event::PartitionState(at) => self.moving_partitions_changed(vec![at]).await?,
             Event::Answered(Answer::Refused(id)) => {
                 if !self.store.still_newest().await? {
                     return Err(Error::Fenced(self.store.epoch));
@@ -104,9 +103,7 @@ impl Reign {
     /// Sends, writes, sends and removes what a plan asks for.
     pub(super) async fn carry_out(&mut self, plan: Plan, channels: &Channels) -> Result<()> {
         self.send(plan.before, channels);
-        for (at, replicas) in &plan.assignments {
-            self.store.assign(at, replicas).await?;
-        }
+        self.store.assign(plan.assignments).await?;
         let mut batch = plan.after;
         let mut aims = plan.aims;
         while !aims.is_empty() {
@@ -130,7 +127,7 @@ impl Reign {
         self.context.unclean_by_topic.clear();
         self.send(batch, channels);
         let store = self.store.clone();
-        let removed = each(plan.removals, move |removal| {
+        let removed = each(plan::gathered(plan.removals), move |removal| {
             let store = store.clone();
             async move { store.remove(&removal).await.map(|()| removal) }
         });
@@ -353,41 +350,41 @@ impl Reign {
             .filter(|at| !known.contains(*at))
             .cloned()
             .collect();
-        for at in new {
-            self.moving_partition_changed(at).await?;
-        }
-        Ok(())
+        self.moving_partitions_changed(new).await
     }
 
-    /// Watches the state of a partition on the move, and takes it in.
-    async fn moving_partition_changed(&mut self, at: TopicPartition) -> Result<()> {
-        if !self.context.reassignments.contains_key(&at) {
-            return Ok(());
-        }
-        let path = paths::partition_state(&at.topic, at.partition);
-        let (node, watch) = self.store.session.get_watched(&path).await?;
-        self.watches.add(watch, Event::PartitionState(at.clone()));
-        let Some(node) = node else { return Ok(()) };
-        match znodes::leader_and_isr::decode(data(&node), node.stat.version) {
-            Ok(state) => {
-                if let Some(partition) = self.context.partition_mut(&at) {
-                    partition.leadership = Some(state);
+    /// Watches the states of partitions on the move, and takes them in.
+    async fn moving_partitions_changed(&mut self, mut changed: Vec<TopicPartition>) -> Result<()> {
+        changed.retain(|at| self.context.reassignments.contains_key(at));
+        let session = self.store.session.clone();
+        let read = each(changed, move |at| {
+            let session = session.clone();
+            async move {
+                let path = paths::partition_state(&at.topic, at.partition);
+                (at, session.get_watched(&path).await)
+            }
+        });
+        for (at, read) in read.await {
+            let (node, watch) = read?;
+            self.watches.add(watch, Event::PartitionState(at.clone()));
+            let Some(node) = node else { continue };
+            match znodes::leader_and_isr::decode(data(&node), node.stat.version) {
+                Ok(state) => {
+                    if let Some(partition) = self.context.partition_mut(&at) {
+                        partition.leadership = Some(state);
+                    }
                 }
+                Err(e) => error!(target: CONTROLLER, "the state of partition {at} cannot be read: {e}"),
             }
-            Err(e) => error!(target: CONTROLLER, "{path} cannot be read: {e}"),
         }
         Ok(())
     }
 
-    /// Takes every reassignment as far as it goes.
+    /// Takes every reassignment as far as it goes, all of them a stage at a time.
     async fn move_partitions(&mut self, channels: &Channels) -> Result<()> {
-        for at in self.context.reassignments.keys().cloned().collect::<Vec<_>>() {
-            let mut last = None;
-            while let Some(stage) = reassign::stage(&self.context, &at).filter(|s| last != Some(*s)) {
-                last = Some(stage);
-                let plan = reassign::advance(&mut self.context, &at);
-                self.carry_out(plan, channels).await?;
-            }
+        let mut reached = reassign::Reached::default();
+        while let Some(plan) = reassign::advance_all(&mut self.context, &mut reached) {
+            self.carry_out(plan, channels).await?;
         }
         Ok(())
     }

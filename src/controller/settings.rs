@@ -36,7 +36,7 @@ pub struct ControllerSettings {
 /// The first look at the balance comes this long after taking office.
 pub(super) const FIRST_REBALANCE: Duration = Duration::from_secs(5);
 
-/// How long refused deletions and unreadable znodes wait for the next try.
+/// How long refused deletions wait for the next try.
 pub(super) const RETRY: Duration = Duration::from_secs(2);
 
 impl Default for ControllerSettings {

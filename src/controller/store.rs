@@ -12,10 +12,9 @@ use bytes::Bytes;
 use super::context::{CONTROLLER, LiveBroker};
 use super::decide::topics::Assignment;
 use super::error::{Error, Result};
-use super::pipeline::each;
 use super::plan::{Expect, Outcome, Removal, StateWrite};
 use crate::cluster::{BrokerId, ControllerEpoch, LeaderAndIsr, TopicPartition};
-use crate::zookeeper::{self, CreateMode, ErrorCode, Node, Op, OpResult, Session, paths, znodes};
+use crate::zookeeper::{self, CreateMode, ErrorCode, Node, Op, OpResult, Session, each, paths, znodes};
 
 /// The rule that a topic may override.
 const UNCLEAN_RULE: &str = "unclean.leader.election.enable";
@@ -237,19 +236,32 @@ impl Store {
         Ok(stat.is_some_and(|stat| stat.version == self.epoch_version))
     }
 
-    /// Writes a partition's new replicas into its topic's node, beside what others write there.
-    pub(super) async fn assign(&self, at: &TopicPartition, replicas: &[BrokerId]) -> Result<()> {
-        let path = paths::topic(&at.topic);
+    /// Writes partitions' new replicas into their topics' nodes, beside what others write there.
+    pub(super) async fn assign(&self, new: Vec<(TopicPartition, Vec<BrokerId>)>) -> Result<()> {
+        let mut topics: BTreeMap<Arc<str>, Assignment> = BTreeMap::new();
+        for (at, replicas) in new {
+            topics.entry(at.topic).or_default().insert(at.partition, replicas);
+        }
+        let store = self.clone();
+        let written = each(topics.into_iter().collect(), move |(topic, new)| {
+            let store = store.clone();
+            async move { store.assign_topic(&topic, new).await }
+        });
+        written.await.into_iter().collect()
+    }
+
+    async fn assign_topic(&self, topic: &str, new: Assignment) -> Result<()> {
+        let path = paths::topic(topic);
         loop {
             let Some(node) = self.session.get(&path).await? else {
-                warn!(target: CONTROLLER, "{path} is gone; partition {at} is not assigned anew");
+                warn!(target: CONTROLLER, "{path} is gone; its partitions are not assigned anew");
                 return Ok(());
             };
             let mut assignment: Assignment = match znodes::topic::decode(data(&node)) {
                 Ok(assignment) => assignment,
                 Err(why) => return Err(Error::Unreadable { path, why }),
             };
-            assignment.insert(at.partition, replicas.to_vec());
+            assignment.extend(new.clone());
             let changed = znodes::topic::encode(&assignment);
             let set = Op::Set {
                 path: path.clone(),

@@ -1,7 +1,7 @@
 //! Kafka's side of ZooKeeper: a session that outlives connections, the paths, and what stands there.
 //!
 //! Read [`paths`] and [`znodes`] first: names and bytes, pure. Then the session, from the outside in:
-//! `session` (the handle), `operations` (one request each), `store` (what takes several), `watch`,
+//! `session` (the handle), `operations` (one request each), `store` (what takes several), `pipeline` (many at once), `watch`,
 //! `worker` (the task with the socket), `core` (its decisions, without socket or clock), `address`.
 //!
 //! ```text
@@ -22,6 +22,7 @@ mod address;
 mod core;
 mod error;
 mod operations;
+mod pipeline;
 mod session;
 mod store;
 mod watch;
@@ -30,6 +31,7 @@ mod worker;
 pub use address::ConnectString;
 pub use error::{Error, Result};
 pub use operations::{Node, Op, OpResult};
+pub use pipeline::each;
 pub use session::{Session, SessionSettings, SessionState};
 pub use watch::{Watch, WatchedEvent};
 

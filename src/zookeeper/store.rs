@@ -4,6 +4,7 @@
 use super::address::ConnectString;
 use super::error::{Error, Result};
 use super::paths::parent;
+use super::pipeline::each;
 use super::session::{Session, SessionSettings};
 use crate::jute::CreateMode;
 use crate::util::clock::Clock;
@@ -143,28 +144,42 @@ impl Session {
     }
 
     /// Removes a node and all below it; success if it is not there. Children that others make
-    /// meanwhile are removed too.
+    /// meanwhile are removed too. A level of the tree goes at a time, all of it at once.
     pub async fn delete_recursive(&self, path: &str) -> Result<()> {
-        // A node comes a second time, with `true`, when what was below it is gone.
-        let mut todo = vec![(path.to_owned(), false)];
-        while let Some((path, emptied)) = todo.pop() {
-            if emptied {
-                match self.delete(&path, -1).await {
-                    Ok(()) | Err(Error::NoNode) => {}
-                    Err(Error::NotEmpty) => todo.push((path, false)),
-                    Err(e) => return Err(e),
-                }
-                continue;
+        loop {
+            let mut levels = vec![vec![path.to_owned()]];
+            while let Some(level) = levels.last().filter(|level| !level.is_empty()) {
+                let below = each(level.clone(), |path| {
+                    let session = self.clone();
+                    async move {
+                        let children = session.children(&path).await?;
+                        let slash = if path == "/" { "" } else { "/" };
+                        let names = children.into_iter().flat_map(|(names, _)| names);
+                        Ok(names
+                            .map(|name| format!("{path}{slash}{name}"))
+                            .collect::<Vec<_>>())
+                    }
+                });
+                let below: Result<Vec<Vec<String>>> = below.await.into_iter().collect();
+                levels.push(below?.into_iter().flatten().collect());
             }
-            let children = self.children(&path).await?;
-            let slash = if path == "/" { "" } else { "/" };
-            let below = children.into_iter().flat_map(|(names, _)| names);
-            let below: Vec<_> = below
-                .map(|name| (format!("{path}{slash}{name}"), false))
-                .collect();
-            todo.push((path, true));
-            todo.extend(below);
+            let mut grown = false;
+            for level in levels.into_iter().rev() {
+                let deleted = each(level, |path| {
+                    let session = self.clone();
+                    async move { session.delete(&path, -1).await }
+                });
+                for deleted in deleted.await {
+                    match deleted {
+                        Ok(()) | Err(Error::NoNode) => {}
+                        Err(Error::NotEmpty) => grown = true,
+                        Err(e) => return Err(e),
+                    }
+                }
+            }
+            if !grown {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 }

@@ -31,7 +31,7 @@ pub fn requested(context: &mut Context, wishes: &[Arc<str>]) -> Plan {
             warn!(target: CONTROLLER,
                 "[DeleteTopicsListener on {}]: Ignoring request to delete non-existing topics {topic}", context.me);
             plan.removals.push(Removal::DeletionWish(topic.clone()));
-        } else if !context.is_deleting(topic) {
+        } else if !context.is_doomed(topic) {
             fresh.push(topic.clone());
         }
     }
@@ -44,6 +44,7 @@ pub fn requested(context: &mut Context, wishes: &[Arc<str>]) -> Plan {
         let used = |at: &TopicPartition| at.topic == topic;
         let in_use = context.reassignments.keys().any(used) || context.preferring.iter().any(used);
         let deletion = Deletion {
+            begun: false,
             ineligible: in_use.then_some(IN_USE),
         };
         context.deletions.insert(topic.clone(), deletion);
@@ -76,6 +77,9 @@ pub fn advance(context: &mut Context, topic: &Arc<str>) -> Plan {
     }
     info!(target: CONTROLLER,
         "[Topic Deletion Manager {}], Deletion of topic {topic} (re)started", context.me);
+    if let Some(deletion) = context.deletions.get_mut(topic) {
+        deletion.begun = true;
+    }
     for at in context.partitions_of(topic) {
         plan.after.update_metadata(&at);
     }
@@ -127,7 +131,8 @@ pub fn answered(context: &mut Context, id: BrokerId, partitions: &[(TopicPartiti
 
 /// Brokers are gone: what they were to delete waits for them.
 pub fn brokers_failed(context: &mut Context, gone: &[BrokerId]) -> Plan {
-    for topic in context.deletions.keys().cloned().collect::<Vec<_>>() {
+    let deleting = context.deletions.iter().filter(|(_, deletion)| deletion.begun);
+    for topic in deleting.map(|(topic, _)| topic.clone()).collect::<Vec<_>>() {
         for (at, id, state) in replicas_of(context, &topic) {
             if gone.contains(&id) && state != ReplicaState::DeletionSuccessful {
                 context.move_replica(&at, id, ReplicaState::DeletionIneligible);

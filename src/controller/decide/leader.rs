@@ -45,7 +45,8 @@ pub fn needs_unclean_rule(context: &Context, partition: &Partition, leadership: 
 /// 2. Else one that is shutting down but still there and in the ISR: it has every acknowledged message,
 ///    where 0.9.0.1 would go on to rule 4.
 /// 3. Else nobody, if an ISR member is just coming back.
-/// 4. Else, if the topic allows unclean elections, the first assigned replica that lives, alone.
+/// 4. Else, if the topic allows unclean elections, the first assigned replica that lives, alone; one that
+///    a reassignment is just adding only if there is no other, as it may be empty.
 pub fn offline(
     context: &Context,
     at: &TopicPartition,
@@ -71,7 +72,10 @@ pub fn offline(
         )));
     }
     let live = |id: &&BrokerId| context.is_live(**id);
-    let Some(leader) = partition.replicas.iter().find(live) else {
+    let added = |id: &BrokerId| context.reassignments.get(at).is_some_and(|to| to.contains(id));
+    let mut candidates = partition.replicas.iter().filter(live);
+    let first = candidates.clone().next();
+    let Some(leader) = candidates.find(|id| !added(id)).or(first) else {
         return Err(Refusal::NoReplicaOnline(format!(
             "No replica for partition {at} is alive. Live brokers are: [{}], Assigned replicas are: [{}]",
             live_brokers(context),

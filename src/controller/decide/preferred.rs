@@ -15,7 +15,7 @@ use crate::cluster::{BrokerId, TopicPartition};
 pub fn requested(context: &mut Context, wished: Vec<TopicPartition>) -> Plan {
     let mut plan = Plan::default();
     for at in wished {
-        if context.partition(&at).is_none() || context.is_deleting(&at.topic) {
+        if context.partition(&at).is_none() || context.is_doomed(&at.topic) {
             warn!(target: CONTROLLER,
                 "[PreferredReplicaElectionListener on {}]: Skipping preferred replica election for partition {at}: it does not exist or is being deleted",
                 context.me);
@@ -50,7 +50,7 @@ pub fn balance(context: &Context) -> Plan {
     let mut elsewhere: BTreeMap<BrokerId, (usize, Vec<TopicPartition>)> = BTreeMap::new();
     for (at, partition) in context
         .partitions()
-        .filter(|(at, _)| !context.is_deleting(&at.topic))
+        .filter(|(at, _)| !context.is_doomed(&at.topic))
     {
         let Some(preferred) = partition.replicas.first() else {
             continue;

@@ -34,7 +34,9 @@ pub enum Stage {
 }
 
 /// Takes in a wish: partitions that cannot or need not be moved are named in the plan's removal.
-/// Partitions that are on the move already are passed over.
+/// Partitions that are on the move already are passed over. One that a former controller has begun to
+/// move goes on also if a target is away meanwhile; 0.9.0.1 leaves it with all its replicas then
+/// (KAFKA-4214).
 pub fn requested(context: &mut Context, wished: BTreeMap<TopicPartition, Vec<BrokerId>>) -> Plan {
     let mut plan = Plan::default();
     let mut done = Vec::new();
@@ -54,7 +56,8 @@ pub fn requested(context: &mut Context, wished: BTreeMap<TopicPartition, Vec<Bro
             continue;
         };
         let underway = partition.replica_states.keys().any(|id| !to.contains(id));
-        if context.is_deleting(&at.topic) {
+        let grown = to.iter().all(|id| partition.replica_states.contains_key(id));
+        if context.is_doomed(&at.topic) {
             warn!(target: CONTROLLER,
                 "[PartitionsReassignedListener on {}]: Skipping reassignment of partition {at} for topic {} since it is currently being deleted",
                 context.me, at.topic);
@@ -64,7 +67,7 @@ pub fn requested(context: &mut Context, wished: BTreeMap<TopicPartition, Vec<Bro
                 "[Controller {}]: Partition {at} to be reassigned is already assigned to replicas {}. Ignoring request for partition reassignment",
                 context.me, Ids(&to));
             done.push(at);
-        } else if to.is_empty() || !missing.is_empty() {
+        } else if to.is_empty() || (!missing.is_empty() && !grown) {
             error!(target: CONTROLLER,
                 "[Controller {}]: Only replicas [{}] out of the new set of replicas [{}] for partition {at} to be reassigned are alive. Failing partition reassignment",
                 context.me,
@@ -105,9 +108,26 @@ pub fn stage(context: &Context, at: &TopicPartition) -> Option<Stage> {
     })
 }
 
-/// The next step of the partition's reassignment. The caller carries it out and asks again until the
-/// stage no longer changes.
-pub fn advance(context: &mut Context, at: &TopicPartition) -> Plan {
+/// The stage that each partition reached when it was last taken further.
+pub type Reached = BTreeMap<TopicPartition, Stage>;
+
+/// The next step of every reassignment whose stage is another than the one reached; none when there is
+/// no such. The caller carries it out and asks again.
+pub fn advance_all(context: &mut Context, reached: &mut Reached) -> Option<Plan> {
+    let mut plan = None;
+    for at in context.reassignments.keys().cloned().collect::<Vec<_>>() {
+        let Some(stage) = stage(context, &at).filter(|stage| reached.get(&at) != Some(stage)) else {
+            continue;
+        };
+        reached.insert(at.clone(), stage);
+        let step = advance(context, &at);
+        plan.get_or_insert_with(Plan::default).merge(step);
+    }
+    plan
+}
+
+/// The next step of one partition's reassignment.
+fn advance(context: &mut Context, at: &TopicPartition) -> Plan {
     let mut plan = Plan::default();
     let Some(stage) = stage(context, at) else {
         return plan;

@@ -18,7 +18,7 @@ pub type Assignment = BTreeMap<i32, Vec<BrokerId>>;
 pub fn assigned(context: &mut Context, topics: Vec<(Arc<str>, Assignment)>) -> Plan {
     let mut new = Vec::new();
     for (topic, assignment) in topics {
-        if context.is_deleting(&topic) {
+        if context.is_doomed(&topic) {
             info!(target: CONTROLLER,
                 "[AddPartitionsListener on {}]: Skipping adding partitions {} for topic {topic} since it is currently being deleted",
                 context.me, List(assignment.keys()));

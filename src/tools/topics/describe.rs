@@ -1,18 +1,14 @@
 //! `kafka-topics --describe`: a line per topic, a line per partition.
 
 use std::collections::BTreeSet;
-
-use tokio::task::JoinSet;
+use std::sync::Arc;
 
 use super::{Command, Result};
 use crate::admin;
 use crate::cluster::{BrokerId, LeaderAndIsr};
-use crate::zookeeper::Session;
 use crate::zookeeper::paths::{self, EntityType};
 use crate::zookeeper::znodes::{self, topic::Assignment};
-
-/// So many partitions are read at a time.
-const READ_AHEAD: usize = 256;
+use crate::zookeeper::{Session, each};
 
 /// Prints what `--topic` and the filters select.
 pub(super) async fn describe(command: &Command<'_>) -> Result<()> {
@@ -72,22 +68,17 @@ async fn states(
     topic: &str,
     assignment: &Assignment,
 ) -> Result<Vec<Option<LeaderAndIsr>>> {
-    let partitions: Vec<i32> = assignment.keys().copied().collect();
-    let mut states = vec![None; partitions.len()];
-    for (part, chunk) in partitions.chunks(READ_AHEAD).enumerate() {
-        let mut reads = JoinSet::new();
-        for (at, partition) in chunk.iter().enumerate() {
-            let session = session.clone();
-            let path = paths::partition_state(topic, *partition);
-            reads.spawn(async move { (part * READ_AHEAD + at, session.get(&path).await) });
-        }
-        while let Some(read) = reads.join_next().await {
-            let Ok((at, node)) = read else { continue };
-            states[at] = node?.and_then(|node| {
-                let data = node.data.unwrap_or_default();
-                znodes::leader_and_isr::decode(&data, node.stat.version).ok()
-            });
-        }
+    let topic: Arc<str> = topic.into();
+    let read = each(assignment.keys().copied().collect(), |partition| {
+        let (session, topic) = (session.clone(), topic.clone());
+        async move { session.get(&paths::partition_state(&topic, partition)).await }
+    });
+    let mut states = Vec::with_capacity(assignment.len());
+    for node in read.await {
+        states.push(node?.and_then(|node| {
+            let data = node.data.unwrap_or_default();
+            znodes::leader_and_isr::decode(&data, node.stat.version).ok()
+        }));
     }
     Ok(states)
 }

@@ -3,8 +3,8 @@
 //! Script: `brokers 1 2` | `rules unclean=false delete=true imbalance=10` | `topic t/0 replicas 1,2 isr
 //! 1,2 leader 1 epoch 4` (stands in ZooKeeper) | `takeover [dead 1,2]` (a new controller) | `create t
 //! 0:1,2 1:2,1` | `config t unclean=true` | `down 1` | `up 1` | `bounce 1` | `leave 1` | `leader-writes t/0
-//! isr 1` (behind the controller's back) | `newer-controller t/0` | `notified t/0` | `prefer t/0` | `balance` |
-//! `delete t` | `answers 1 [error]` (all deletions it was told) | `retry` | `reassign t/0 2,3` | `show t/0`.
+//! isr 1` (behind the controller's back) | `newer-controller t/0` | `notified t/0 t/1` | `prefer t/0` | `balance` |
+//! `delete t` | `answers 1 [error]` (all deletions it was told) | `retry` | `reassign t/0 2,3 t/1 1` | `show t/0`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -16,7 +16,7 @@ use kafka::cluster::{
 use kafka::controller::batch::{Request, RequestBatch};
 use kafka::controller::context::{Context, LiveBroker};
 use kafka::controller::decide::{brokers, deletion, partitions, preferred, reassign, takeover, topics};
-use kafka::controller::plan::{Expect, Outcome, Plan, Removal, StateWrite};
+use kafka::controller::plan::{self, Expect, Outcome, Plan, Removal, StateWrite};
 
 #[test]
 fn controller_stories() {
@@ -141,10 +141,10 @@ impl super::Core for Story {
                 state.leader_epoch.0 += 1;
                 state.zk_version += 1;
             }
-            ["notified", name] => {
-                let at = partition(name);
-                let state = self.states[&at].clone();
-                let plan = topics::isr_changed(&mut self.context, vec![(at, state)]);
+            ["notified", ref list @ ..] => {
+                let of = |name: &&str| (partition(name), self.states[&partition(name)].clone());
+                let states = list.iter().map(of).collect();
+                let plan = topics::isr_changed(&mut self.context, states);
                 self.carry_out(plan, out);
                 self.move_on(out);
             }
@@ -176,8 +176,9 @@ impl super::Core for Story {
                 let plan = deletion::retry(&mut self.context);
                 self.carry_out(plan, out);
             }
-            ["reassign", name, replicas] => {
-                let wished = BTreeMap::from([(partition(name), ids(replicas))]);
+            ["reassign", ref list @ ..] => {
+                let one = |pair: &[&str]| (partition(pair[0]), ids(pair[1]));
+                let wished = list.chunks(2).map(one).collect();
                 let plan = reassign::requested(&mut self.context, wished);
                 self.carry_out(plan, out);
                 self.move_on(out);
@@ -266,14 +267,14 @@ impl Story {
 
     /// Takes every reassignment as far as it goes.
     fn move_on(&mut self, out: &mut String) {
-        for at in self.context.reassignments.keys().cloned().collect::<Vec<_>>() {
-            let mut last = None;
-            while let Some(stage) = reassign::stage(&self.context, &at).filter(|s| last != Some(*s)) {
-                last = Some(stage);
-                writeln!(out, "stage {} {stage:?}", short(&at)).unwrap();
-                let plan = reassign::advance(&mut self.context, &at);
-                self.carry_out(plan, out);
+        let mut reached = reassign::Reached::default();
+        let mut before = reached.clone();
+        while let Some(plan) = reassign::advance_all(&mut self.context, &mut reached) {
+            for (at, stage) in reached.iter().filter(|(at, stage)| before.get(at) != Some(stage)) {
+                writeln!(out, "stage {} {stage:?}", short(at)).unwrap();
             }
+            before = reached.clone();
+            self.carry_out(plan, out);
         }
     }
 
@@ -312,7 +313,7 @@ impl Story {
         }
         self.context.unclean_by_topic.clear();
         self.send(batch, out);
-        for removal in plan.removals {
+        for removal in plan::gathered(plan.removals) {
             match &removal {
                 Removal::Topic(topic) => {
                     writeln!(out, "remove topic {topic}").unwrap();

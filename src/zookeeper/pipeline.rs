@@ -8,7 +8,7 @@ const TOGETHER: usize = 2048;
 
 /// Runs `work` for every item, and returns the results in the items' order. Dropping the future drops
 /// all that is under way.
-pub(super) async fn each<I, F>(items: Vec<I>, work: impl Fn(I) -> F) -> Vec<F::Output>
+pub async fn each<I, F>(items: Vec<I>, work: impl Fn(I) -> F) -> Vec<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
