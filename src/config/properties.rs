@@ -1,9 +1,14 @@
 //! java.util.Properties' file format, as Kafka and ZooKeeper read it. Does not know any key.
 //!
-//! Bytes are ISO-8859-1; `\u00e9` stands for the rest. A line ends with LF, CR or CRLF; an odd number of
-//! backslashes at its end joins the next line, whose leading blanks go. The key ends at the first
-//! unescaped `=`, `:` or blank. A backslash before any other character silently vanishes:
-//! `log.dirs=D:\Kafka\logs` means `D:Kafkalogs`, and [`Properties::warnings`] says so.
+//! A line ends with LF, CR or CRLF; an odd number of backslashes at its end joins the next line, whose
+//! leading blanks go. The key ends at the first unescaped `=`, `:` or blank. A backslash before any other
+//! character silently vanishes: `log.dirs=D:\Kafka\logs` means `D:Kafkalogs`, and
+//! [`Properties::warnings`] says so.
+//!
+//! Two things are read as they were meant instead of as Java reads them. A file that is UTF-8 as a whole
+//! is read as that, with or without a byte order mark; any other is ISO-8859-1, as Java takes all of them
+//! (`\u00e9` works in both). And on Windows, where nothing else can be meant by it, a value with a drive
+//! and a single backslash behind it (`D:\Kafka\logs`) is a path, whose backslashes all stay.
 
 use std::path::{Path, PathBuf};
 
@@ -53,7 +58,8 @@ impl Properties {
         Properties::default()
     }
 
-    /// Reads a file. Places name it by its last component.
+    /// Reads a file, with paths as Windows writes them if that is the system. Places name it by its last
+    /// component.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::MalformedUnicode`].
@@ -63,25 +69,31 @@ impl Properties {
             error,
         })?;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        Properties::parse(&bytes, &name)
+        Properties::read(&bytes, &name, cfg!(windows))
     }
 
-    /// Reads the text of a file called `name`.
+    /// Reads the text of a file called `name`; backslashes are Java's everywhere.
     ///
     /// # Errors
     /// [`Error::MalformedUnicode`].
     pub fn parse(bytes: &[u8], name: &str) -> Result<Properties> {
+        Properties::read(bytes, name, false)
+    }
+
+    fn read(bytes: &[u8], name: &str, windows: bool) -> Result<Properties> {
+        let text = decode(bytes);
         let mut entries = Vec::new();
-        let mut lines = lines(bytes).into_iter().enumerate();
+        let mut lines = lines(&text).into_iter().enumerate();
         while let Some((number, line)) = lines.next() {
-            let mut logical = skip_blanks(line).to_vec();
-            if logical.is_empty() || matches!(logical[0], b'#' | b'!') {
+            let mut logical = skip_blanks(line).to_owned();
+            if logical.is_empty() || logical.starts_with(['#', '!']) {
                 continue;
             }
-            while ends_with_continuation(&logical) {
+            let literal = |line: &str| windows && is_windows_path(split(line).1);
+            while ends_with_continuation(&logical) && !literal(&logical) {
                 logical.pop();
                 match lines.next() {
-                    Some((_, next)) => logical.extend(skip_blanks(next)),
+                    Some((_, next)) => logical += skip_blanks(next),
                     None => break,
                 }
             }
@@ -89,7 +101,11 @@ impl Properties {
             let malformed = |()| Error::MalformedUnicode { place: place.clone() };
             let (key, value) = split(&logical);
             let key = unescape(key).map_err(malformed)?;
-            let value = unescape(value).map_err(malformed)?;
+            let value = if literal(&logical) {
+                value.to_owned()
+            } else {
+                unescape(value).map_err(malformed)?
+            };
             entries.push(Entry { key, value, place });
         }
         Ok(Properties { entries })
@@ -148,77 +164,87 @@ fn is_drive_relative(dir: &str) -> bool {
         && !matches!(bytes.get(2), Some(b'/' | b'\\'))
 }
 
-fn lines(bytes: &[u8]) -> Vec<&[u8]> {
+/// Whether one of the directories of a value that is still escaped is written as on Windows: `D:\x`,
+/// where Java wants `D:\\x` or `D:/x`.
+fn is_windows_path(value: &str) -> bool {
+    value.split(',').any(|dir| {
+        let mut chars = dir.trim_start().chars();
+        let start = (chars.next(), chars.next(), chars.next(), chars.next());
+        matches!(start, (Some(drive), Some(':'), Some('\\'), next)
+            if drive.is_ascii_alphabetic() && next != Some('\\'))
+    })
+}
+
+/// UTF-8 if it is that, else ISO-8859-1.
+fn decode(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text).to_owned(),
+        Err(_) => bytes.iter().copied().map(char::from).collect(),
+    }
+}
+
+fn lines(text: &str) -> Vec<&str> {
     let mut lines = Vec::new();
-    let mut rest = bytes;
-    while let Some(end) = rest.iter().position(|b| matches!(b, b'\n' | b'\r')) {
+    let mut rest = text;
+    while let Some(end) = rest.find(['\n', '\r']) {
         lines.push(&rest[..end]);
-        let both = rest[end] == b'\r' && rest.get(end + 1) == Some(&b'\n');
+        let both = rest[end..].starts_with("\r\n");
         rest = &rest[end + if both { 2 } else { 1 }..];
     }
     lines.push(rest);
     lines
 }
 
-fn is_blank(b: u8) -> bool {
-    matches!(b, b' ' | b'\t' | 0x0c)
+const BLANKS: [char; 3] = [' ', '\t', '\x0c'];
+
+fn skip_blanks(line: &str) -> &str {
+    line.trim_start_matches(BLANKS)
 }
 
-fn skip_blanks(line: &[u8]) -> &[u8] {
-    &line[line.iter().position(|&b| !is_blank(b)).unwrap_or(line.len())..]
-}
-
-fn ends_with_continuation(line: &[u8]) -> bool {
-    line.iter().rev().take_while(|&&b| b == b'\\').count() % 2 == 1
+fn ends_with_continuation(line: &str) -> bool {
+    line.bytes().rev().take_while(|&b| b == b'\\').count() % 2 == 1
 }
 
 /// Key and value of a joined line, both still escaped.
-fn split(line: &[u8]) -> (&[u8], &[u8]) {
+fn split(line: &str) -> (&str, &str) {
     let mut escaped = false;
-    let end = line.iter().position(|&b| {
-        let ends = !escaped && (is_blank(b) || matches!(b, b'=' | b':'));
-        escaped = b == b'\\' && !escaped;
+    let end = line.find(|c| {
+        let ends = !escaped && (BLANKS.contains(&c) || matches!(c, '=' | ':'));
+        escaped = c == '\\' && !escaped;
         ends
     });
-    let Some(end) = end else { return (line, &[]) };
+    let Some(end) = end else { return (line, "") };
     let mut value = skip_blanks(&line[end..]);
-    if let Some((b'=' | b':', after)) = value.split_first() {
+    if let Some(after) = value.strip_prefix(['=', ':']) {
         value = skip_blanks(after);
     }
     (&line[..end], value)
 }
 
-fn unescape(bytes: &[u8]) -> std::result::Result<String, ()> {
-    let mut units: Vec<u16> = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some((&b, after)) = rest.split_first() {
-        rest = after;
-        if b != b'\\' {
-            units.push(b.into());
-            continue;
-        }
-        // A lone backslash is left only at the end of the file.
-        let Some((&c, after)) = rest.split_first() else {
-            break;
-        };
-        rest = after;
-        units.push(match c {
-            b't' => 0x09,
-            b'n' => 0x0a,
-            b'f' => 0x0c,
-            b'r' => 0x0d,
-            b'u' => {
-                let digits = rest
-                    .get(..4)
-                    .filter(|d| d.iter().all(u8::is_ascii_hexdigit))
-                    .ok_or(())?;
-                rest = &rest[4..];
-                digits.iter().fold(0, |unit, &d| {
-                    unit << 4 | u16::try_from(char::from(d).to_digit(16).unwrap_or(0)).unwrap_or(0)
-                })
+fn unescape(text: &str) -> std::result::Result<String, ()> {
+    let mut units: Vec<u16> = Vec::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        let meant = match (c, (c == '\\').then(|| rest.next())) {
+            (plain, None) => plain,
+            // A lone backslash is left only at the end of the file.
+            (_, Some(None)) => break,
+            (_, Some(Some('t'))) => '\t',
+            (_, Some(Some('n'))) => '\n',
+            (_, Some(Some('f'))) => '\x0c',
+            (_, Some(Some('r'))) => '\r',
+            (_, Some(Some('u'))) => {
+                let digits = rest.as_str().get(..4).ok_or(())?;
+                if !digits.bytes().all(|d| d.is_ascii_hexdigit()) {
+                    return Err(());
+                }
+                units.push(u16::from_str_radix(digits, 16).map_err(|_| ())?);
+                rest = rest.as_str()[4..].chars();
+                continue;
             }
-            other => other.into(),
-        });
+            (_, Some(Some(other))) => other,
+        };
+        units.extend_from_slice(meant.encode_utf16(&mut [0; 2]));
     }
     Ok(String::from_utf16_lossy(&units))
 }

@@ -52,6 +52,8 @@ const TARGET: &str = "kafka.server.KafkaServer";
 
 /// How long closing the ZooKeeper session may take; without an answer the session expires there.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long leaderships may be handed over by a broker that has no time.
+const LEAVE_SOON: Duration = Duration::from_secs(1);
 
 /// A line follows the one that says `started` after this time: some who wait for that line read the
 /// log by bursts, and see the end of one only when the next begins.
@@ -169,7 +171,7 @@ impl Broker {
                 parts,
             }),
             Err(e) => {
-                parts.stop().await;
+                parts.stop(Duration::MAX).await;
                 Err(e)
             }
         }
@@ -220,7 +222,15 @@ impl Broker {
     pub async fn stop(self) {
         let Broker { services, parts, .. } = self;
         drop(services);
-        parts.stop().await;
+        parts.stop(Duration::MAX).await;
+    }
+
+    /// As [`Broker::stop`] for a system that gives a few seconds and then ends the process: if the
+    /// leaderships are not handed over soon, the logs are closed with them.
+    pub async fn stop_soon(self) {
+        let Broker { services, parts, .. } = self;
+        drop(services);
+        parts.stop(LEAVE_SOON).await;
     }
 }
 
@@ -550,8 +560,8 @@ impl Parts {
         self.state.set(state as i64);
     }
 
-    /// Stops what was started, the last one first.
-    async fn stop(self) {
+    /// Stops what was started, the last one first. Handing leaderships over takes no longer than `leave`.
+    async fn stop(self, leave: Duration) {
         let id = self.id;
         info!(target: TARGET, "[Kafka Server {id}], shutting down");
         if let Some(afterthought) = &self.afterthought {
@@ -559,7 +569,12 @@ impl Parts {
         }
         if let (Some(settings), Some(zookeeper)) = (&self.leave, &self.zookeeper) {
             self.enter(State::ControlledShutdown);
-            controlled_shutdown::leave(settings, zookeeper, &self.clock).await;
+            tokio::select! {
+                () = controlled_shutdown::leave(settings, zookeeper, &self.clock) => {}
+                () = self.clock.sleep(leave) => {
+                    warn!(target: TARGET, "[Kafka Server {id}], no time to hand all leaderships over");
+                }
+            }
         }
         self.enter(State::ShuttingDown);
         if let Some(coordinator) = self.coordinator {

@@ -305,7 +305,7 @@ async fn consume(job: Job) -> ExitCode {
 
 /// Prints messages until there are enough, none comes any more, or nobody reads them.
 async fn print(job: &Job, mut stream: Stream, count: &mut u64) -> ExitCode {
-    let mut out = BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());
+    let mut out = BufWriter::with_capacity(64 * 1024, super::console::output());
     let end = loop {
         if job.max_messages.is_some_and(|most| *count >= most) {
             break out.flush();

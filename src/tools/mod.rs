@@ -9,6 +9,7 @@
 
 pub mod arguments;
 mod configs;
+mod console;
 mod console_consumer;
 mod console_producer;
 mod dev;
@@ -24,6 +25,7 @@ mod replica_verification;
 pub mod runtime;
 mod server_start;
 mod server_stop;
+mod service;
 mod session;
 pub mod signals;
 mod simple_consumer_shell;
@@ -83,6 +85,7 @@ pub static TOOLS: &[Tool] = &[
         class: "kafka-server-stop",
         run: server_stop::run,
     },
+    service::TOOL,
     simple_consumer_shell::TOOL,
     Tool {
         name: "kafka-topics",

@@ -119,7 +119,10 @@ async fn serve(config: BrokerConfig) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    broker.stop().await;
+    match ending {
+        Ending::Closing => broker.stop_soon().await,
+        Ending::Interrupted | Ending::Terminated => broker.stop().await,
+    }
     ExitCode::from(ending.exit_code())
 }
 

@@ -2,12 +2,16 @@
 //!
 //! | what comes | what a server does |
 //! |---|---|
-//! | SIGTERM; Windows: logoff, shutdown | ends in order, exit code 143 as a JVM |
-//! | SIGINT; Windows: Ctrl-C, Ctrl-Break, closing the window | ends in order, exit code 130 |
+//! | SIGTERM | ends in order, exit code 143 as a JVM |
+//! | SIGINT; Windows: Ctrl-C, Ctrl-Break | ends in order, exit code 130 |
+//! | Windows: closing the window, logoff, shutdown | ends in order within the 5 s that the system gives, exit code 143 |
 //! | SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 | nothing |
 //! | any of the first two again | nothing more: it is ending already |
 
 use std::io;
+use std::sync::LazyLock;
+
+use tokio::sync::watch;
 
 /// What asked for the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +20,8 @@ pub enum Ending {
     Interrupted,
     /// Another process, or the system.
     Terminated,
+    /// The system, which will not wait: what must not be lost comes first.
+    Closing,
 }
 
 impl Ending {
@@ -23,8 +29,25 @@ impl Ending {
     pub fn exit_code(self) -> u8 {
         match self {
             Ending::Interrupted => 130,
-            Ending::Terminated => 143,
+            Ending::Terminated | Ending::Closing => 143,
         }
+    }
+}
+
+/// What this process was asked from within.
+static ASKED: LazyLock<watch::Sender<Option<Ending>>> = LazyLock::new(|| watch::Sender::new(None));
+
+/// Asks this process to end, as a signal would: for a Windows service, which gets none.
+pub fn ask(ending: Ending) {
+    ASKED.send_replace(Some(ending));
+}
+
+async fn asked() -> Ending {
+    let mut asked = ASKED.subscribe();
+    match asked.wait_for(Option::is_some).await.map(|ending| *ending) {
+        Ok(Some(ending)) => ending,
+        // The sender lives as long as the process.
+        Ok(None) | Err(_) => std::future::pending().await,
     }
 }
 
@@ -60,6 +83,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Ending::Interrupted,
             _ = self.terminate.recv() => Ending::Terminated,
+            ending = asked() => ending,
         }
     }
 }
@@ -94,9 +118,10 @@ impl Signals {
         tokio::select! {
             _ = self.c.recv() => Ending::Interrupted,
             _ = self.pause.recv() => Ending::Interrupted,
-            _ = self.close.recv() => Ending::Interrupted,
-            _ = self.logoff.recv() => Ending::Terminated,
-            _ = self.shutdown.recv() => Ending::Terminated,
+            _ = self.close.recv() => Ending::Closing,
+            _ = self.logoff.recv() => Ending::Closing,
+            _ = self.shutdown.recv() => Ending::Closing,
+            ending = asked() => ending,
         }
     }
 }

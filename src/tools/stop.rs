@@ -88,7 +88,7 @@ mod processes {
     pub(super) fn signal_all(class: &str, how: Ending) -> io::Result<usize> {
         let signal = match how {
             Ending::Interrupted => Signal::INT,
-            Ending::Terminated => Signal::TERM,
+            Ending::Terminated | Ending::Closing => Signal::TERM,
         };
         let name = super::super::find(class).map_or(class, |tool| tool.name);
         let mut asked = 0;

@@ -4,6 +4,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use kafka::config::{BrokerConfig, Properties};
+use kafka::server::Broker;
+use kafka::util::clock::Clock;
+
+use crate::support::fake_broker::FakeBroker;
 use crate::support::genuine::four_letters;
 use crate::support::ours::{self, START, Server};
 use crate::support::program::{Program, launcher, text};
@@ -211,4 +216,30 @@ fn a_restart_within_the_old_sessions_life_waits_for_the_old_node_to_go() {
         .program
         .wait_line("still stands from this broker's former session", LIMIT);
     wait_leaders(port, "kept", LIMIT);
+}
+
+/// Windows gives a process whose window is closed five seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_without_time_closes_its_logs_though_the_controller_does_not_take_its_leaderships() {
+    let dir = tempfile::tempdir().unwrap();
+    let zk = ours::zookeeper(dir.path());
+    let connect = format!("127.0.0.1:{}", zk.port);
+    let controller = FakeBroker::start(7, &connect).await;
+    let node = br#"{"version":1,"brokerid":7,"timestamp":"0"}"#;
+    let session = &controller.session;
+    session
+        .create_ephemeral_checked("/controller", node)
+        .await
+        .unwrap();
+
+    let log_dir = dir.path().join("logs");
+    let text = lines(1, 0, &log_dir, zk.port) + "controlled.shutdown.retry.backoff.ms=3600000\n";
+    let properties = Properties::parse(text.as_bytes(), "test").unwrap();
+    let (config, _) = BrokerConfig::from_properties(&properties).unwrap();
+    let broker = Broker::start(config, Clock::system()).await.unwrap();
+    tokio::time::timeout(LIMIT, broker.stop_soon())
+        .await
+        .expect("it does not wait for the controller");
+    assert!(log_dir.join(".kafka_cleanshutdown").exists());
+    controller.stop().await;
 }

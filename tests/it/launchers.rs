@@ -12,8 +12,10 @@ use kafka::tools::{TOOLS, find};
 use super::support::program::{kafka, run, text};
 use super::support::{install, root, wait_until};
 
-/// The genuine 0.9.0.1 has no launcher for these classes: they are run by kafka-run-class.
+/// The genuine 0.9.0.1 has no launcher for these classes: they are run by kafka-run-class. Services are a
+/// matter of kafka.exe itself: `kafka service`.
 const WITHOUT_LAUNCHER: &[&str] = &[
+    "kafka-service",
     "kafka.tools.GetOffsetShell",
     "kafka.tools.DumpLogSegments",
     "kafka.tools.StateChangeLogMerger",

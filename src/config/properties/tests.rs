@@ -75,3 +75,40 @@ fn a_directory_without_its_backslashes_is_pointed_out() {
         "{warnings:?}"
     );
 }
+
+fn on_windows(text: &str) -> String {
+    let p = Properties::read(text.as_bytes(), "f", true).unwrap();
+    p.get("k").unwrap().to_owned()
+}
+
+#[test]
+fn on_windows_a_path_with_single_backslashes_is_meant_as_written() {
+    for (text, path) in [
+        ("k=D:\\data\\zookeeper", "D:\\data\\zookeeper"),
+        ("k=C:\\users\\tmp\\new", "C:\\users\\tmp\\new"),
+        ("k=C:\\a\\\nl=b", "C:\\a\\"),
+        ("k=C:\\", "C:\\"),
+        ("k=/a, D:\\b", "/a, D:\\b"),
+        // Java's own spellings stay what they are.
+        ("k=D:\\\\data\\\\x", "D:\\data\\x"),
+        ("k=D:/data/x", "D:/data/x"),
+        ("k=C\\:/data", "C:/data"),
+        ("k=\\u0044:/x", "D:/x"),
+        ("k=a\\tb", "a\tb"),
+        ("k=a\\\n b", "ab"),
+    ] {
+        assert_eq!(on_windows(text), path, "{text}");
+    }
+    let malformed = Properties::read(b"k=\\users", "f", true).unwrap_err();
+    assert_eq!(malformed.to_string(), "f:1: Malformed \\uxxxx encoding.");
+}
+
+#[test]
+fn a_file_that_is_utf_8_is_read_as_utf_8() {
+    let first = |bytes: &[u8]| Properties::parse(bytes, "f").unwrap().entries[0].clone();
+    assert_eq!(first("dataDir=/größe/三😀".as_bytes()).value, "/größe/三😀");
+    let marked = first(b"\xef\xbb\xbfdataDir=/d");
+    assert_eq!((marked.key.as_str(), marked.value.as_str()), ("dataDir", "/d"));
+    // One byte that is not: all of it is what Java reads.
+    assert_eq!(first(b"k=\xc3\xb6\xe9").value, "Ã¶é");
+}

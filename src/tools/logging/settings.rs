@@ -117,6 +117,12 @@ fn level_of(name: &str) -> Option<LevelFilter> {
     })
 }
 
+/// How a file in the console's place is kept from growing for ever.
+const CONSOLE_FILE: Rolling = Rolling::BySize {
+    max_bytes: 10 << 20,
+    backups: 5,
+};
+
 struct Reader<'a> {
     properties: &'a Properties,
     system: &'a dyn Fn(&str) -> Option<String>,
@@ -161,6 +167,10 @@ impl Reader<'_> {
                 .ok_or_else(|| format!("File option not set for appender [{name}]."))
         };
         let sink = match class.rsplit('.').next().unwrap_or("") {
+            // A Windows service has no console.
+            "ConsoleAppender" if let Some(path) = (self.system)("kafka.console.file") => {
+                Sink::file(PathBuf::from(path), CONSOLE_FILE)
+            }
             "ConsoleAppender" => match option("Target").or_else(|| option("target")).as_deref() {
                 Some("System.err") => Sink::Stderr,
                 _ => Sink::Stdout,
