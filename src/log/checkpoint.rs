@@ -8,7 +8,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
@@ -45,18 +44,13 @@ impl OffsetCheckpoint {
     /// # Errors
     /// [`Error::Checkpoint`] for a file of another form, [`Error::Storage`] if it cannot be read.
     pub fn read(&self) -> Result<BTreeMap<TopicPartition, Offset>> {
-        match std::fs::read(&self.path) {
-            Ok(bytes) => parse(&bytes).map_err(|reason| Error::Checkpoint {
-                path: self.path.clone(),
-                reason,
-            }),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-            Err(source) => Err(Error::Storage(fs::Error {
-                op: "read",
-                path: self.path.clone(),
-                source,
-            })),
-        }
+        let Some(bytes) = fs::read(&self.path)? else {
+            return Ok(BTreeMap::new());
+        };
+        parse(&bytes).map_err(|reason| Error::Checkpoint {
+            path: self.path.clone(),
+            reason,
+        })
     }
 
     /// Puts `offsets` in the place of all that was there. A crash leaves the old or the new.
@@ -94,6 +88,14 @@ impl RecoveryPoints {
         RecoveryPoints {
             file,
             written: Mutex::new(written),
+        }
+    }
+
+    /// None, of a directory that cannot be read.
+    pub(crate) fn none(dir: &Path) -> RecoveryPoints {
+        RecoveryPoints {
+            file: OffsetCheckpoint::new(dir.join(files::RECOVERY_CHECKPOINT)),
+            written: Mutex::default(),
         }
     }
 

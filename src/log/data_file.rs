@@ -1,7 +1,7 @@
 //! One `.log` file: a message set that grows at its end. Writes and reads by position, so readers
 //! and the writer share one handle without a lock. Knows no offsets beyond the entries' headers.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,9 +28,9 @@ pub(crate) struct DataFile {
 impl DataFile {
     /// Makes a new empty file; `preallocate` bytes are set aside if it is not 0.
     pub(crate) fn create(path: PathBuf, preallocate: u64) -> Result<DataFile> {
-        let file = fs::open(options().create_new(true), &path).during("create", &path)?;
+        let file = fs::create_new(&path)?;
         if preallocate > 0 {
-            file.set_len(preallocate).during("extend", &path)?;
+            fs::set_len(&file, preallocate).during("extend", &path)?;
         }
         Ok(DataFile {
             path,
@@ -42,7 +42,7 @@ impl DataFile {
 
     /// Opens a file that is there; all of it counts.
     pub(crate) fn open(path: PathBuf) -> Result<DataFile> {
-        let file = fs::open(&options(), &path).during("open", &path)?;
+        let file = fs::open(&path)?;
         let size = file.metadata().during("stat", &path)?.len();
         Ok(DataFile {
             path,
@@ -84,7 +84,7 @@ impl DataFile {
         self.size.store(size, Ordering::Release);
         let length = self.file.metadata().map_err(|e| self.failed("stat", e))?.len();
         if length != size {
-            self.file.set_len(size).map_err(|e| self.failed("truncate", e))?;
+            fs::set_len(&self.file, size).map_err(|e| self.failed("truncate", e))?;
         }
         Ok(())
     }
@@ -99,7 +99,7 @@ impl DataFile {
 
     /// Afterwards all bytes that count are on disk.
     pub(crate) fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|e| self.failed("fsync", e))
+        fs::sync(&self.file).map_err(|e| self.failed("fsync", e))
     }
 
     /// Part of the file, for a socket.
@@ -129,12 +129,6 @@ impl DataFile {
             source,
         })
     }
-}
-
-fn options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true);
-    options
 }
 
 /// The 12 bytes before a message, and where they are.

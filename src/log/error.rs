@@ -10,7 +10,8 @@ use crate::util::fs;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why an operation on a log failed. Up to [`Error::OutOfRange`] the caller's bytes or wishes are at
-/// fault and the log is as before; [`Error::Storage`] means that the disk cannot be trusted.
+/// fault and the log is as before; [`Error::Storage`] and [`Error::Offline`] mean that the disk cannot be
+/// trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A message is larger than `max.message.bytes`.
@@ -76,9 +77,33 @@ pub enum Error {
     /// The log was closed or deleted.
     #[error("The log of {0} is closed")]
     Closed(TopicPartition),
-    /// The disk failed. The log that met it refuses writes from then on.
+    /// The disk failed. Unless it was only full, the log directory is out of use from then on.
     #[error(transparent)]
     Storage(#[from] fs::Error),
+    /// The log directory has failed before.
+    #[error("Log directory {} is offline: {why}", dir.display())]
+    Offline {
+        /// The directory.
+        dir: PathBuf,
+        /// What it failed with.
+        why: String,
+    },
+    /// The log directory is not where it was when the broker started.
+    #[error("Log directory {} has vanished", .0.display())]
+    Vanished(PathBuf),
+    /// Every log directory has failed.
+    #[error("All log directories have failed: {}", list(.0))]
+    NoDirectory(Vec<PathBuf>),
+    /// An append would leave less free than is held in reserve.
+    #[error("Log directory {} is full: {free} bytes are free, {reserve} are held in reserve", dir.display())]
+    Full {
+        /// The directory.
+        dir: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that appends leave free.
+        reserve: u64,
+    },
     /// A segment file does not hold what it must.
     #[error("{}: {reason}", path.display())]
     Damaged {
@@ -139,6 +164,15 @@ impl Error {
     /// [`fs::Error::is_held`].
     pub fn is_held(&self) -> bool {
         matches!(self, Error::Storage(e) if e.is_held())
+    }
+
+    /// There is no room on the disk. What was there before is as it was.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Error::Full { .. } => true,
+            Error::Storage(e) => e.is_full(),
+            _ => false,
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! All logs of a broker: found at start, made and removed on demand, kept tidy, put to rest at the end.
 //!
 //! A log directory belongs to one broker at a time (its `.lock`). A new partition goes where the fewest
-//! are. Retention, flushing by time, the checkpoint of recovery points and the chores that logs leave
-//! behind run as tasks, apart from whoever appends.
+//! are. A directory whose disk fails, at start or later, takes its logs offline; those of others go on,
+//! and no log of an offline directory is made anew elsewhere. Retention, flushing by time, the checkpoint
+//! of recovery points and the chores that logs leave behind run as tasks, apart from whoever appends.
 
 mod loading;
 mod tasks;
@@ -12,16 +13,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use ::log::{error, info};
-use tokio::sync::Notify;
+use ::log::{error, info, warn};
+use tokio::sync::{Notify, watch};
 
 use crate::cluster::TopicPartition;
 use crate::config::LogConfig;
 use crate::util::clock::Clock;
-use crate::util::fs::{self, Context, FileLock};
+use crate::util::fs;
 
-use super::checkpoint::RecoveryPoints;
 use super::chores::Chores;
+use super::directory::LogDir;
 use super::recovery::{self, Recovery};
 use super::{Error, Log, Result, files};
 
@@ -55,8 +56,10 @@ impl Default for ManagerSettings {
 /// See the module.
 #[derive(Debug)]
 pub struct LogManager {
-    dirs: Vec<LogDir>,
+    dirs: Vec<Arc<LogDir>>,
     logs: RwLock<HashMap<TopicPartition, Arc<Log>>>,
+    /// Partitions of directories that failed before their logs were loaded.
+    unloaded: loading::Unloaded,
     /// Held while a partition's directory is made or removed.
     changing: Mutex<()>,
     settings: ManagerSettings,
@@ -64,16 +67,9 @@ pub struct LogManager {
     chores: Arc<Chores>,
     /// Rings when some log's `flush.ms` may have changed.
     flush_changed: Notify,
+    /// Counts the directories that failed.
+    failures: watch::Sender<usize>,
     clean: bool,
-}
-
-/// One entry of `log.dirs`.
-#[derive(Debug)]
-struct LogDir {
-    path: PathBuf,
-    /// Until the shutdown.
-    lock: Mutex<Option<FileLock>>,
-    points: Arc<RecoveryPoints>,
 }
 
 impl LogManager {
@@ -81,9 +77,11 @@ impl LogManager {
     /// `topics`, others with `defaults`. Blocking; after a crash it takes as long as reading what was
     /// not flushed.
     ///
+    /// A directory whose disk fails is left out, as long as there is another.
+    ///
     /// # Errors
     /// Directories that are double, unreadable or in use by another broker; directories in them that
-    /// are no partition's; any failure of the disk. Nothing was changed then that the next start does
+    /// are no partition's; a failure of the last disk. Nothing was changed then that the next start does
     /// not find again.
     pub fn open(
         dirs: &[PathBuf],
@@ -92,10 +90,11 @@ impl LogManager {
         settings: ManagerSettings,
         clock: Clock,
     ) -> Result<LogManager> {
-        let dirs = prepare(dirs)?;
+        let failures = watch::Sender::new(0);
+        let dirs = loading::prepare(dirs, &failures)?;
         let chores = Arc::new(Chores::default());
         info!("Loading logs.");
-        let logs = loading::Loading {
+        let (logs, unloaded) = loading::Loading {
             dirs: &dirs,
             defaults: &defaults,
             topics,
@@ -105,21 +104,19 @@ impl LogManager {
         }
         .run()
         .inspect_err(|e| error!("There was an error in one of the threads during logs loading: {e}"))?;
-        let clean = dirs.iter().all(|d| d.path.join(files::CLEAN_SHUTDOWN).exists());
-        for dir in &dirs {
-            // Gone for good before anything is appended: it vouches for what is there now.
-            fs::remove_file(&dir.path.join(files::CLEAN_SHUTDOWN))?;
-            fs::sync_dir(&dir.path)?;
-        }
+        let clean = dirs.iter().all(|d| d.was_left_in_order());
+        loading::enter(&dirs)?;
         info!("Logs loading complete.");
         Ok(LogManager {
             dirs,
             logs: RwLock::new(logs),
+            unloaded,
             changing: Mutex::new(()),
             settings,
             clock,
             chores,
             flush_changed: Notify::new(),
+            failures,
             clean,
         })
     }
@@ -139,23 +136,58 @@ impl LogManager {
         self.logs().values().cloned().collect()
     }
 
-    /// The log directories.
+    /// The log of a partition, if it is here. `is_new` says that the partition was made just now, so that
+    /// no directory can hold anything of it.
+    ///
+    /// # Errors
+    /// [`Error::Offline`] if its directory has failed, or one that may hold it.
+    pub fn find(&self, tp: &TopicPartition, is_new: bool) -> Result<Option<Arc<Log>>> {
+        if let Some(log) = self.get(tp) {
+            log.check_directory()?;
+            return Ok(Some(log));
+        }
+        match self.unloaded.holder(tp, is_new) {
+            Some(dir) => dir.check().map(|()| None),
+            None => Ok(None),
+        }
+    }
+
+    /// The log directories that have not failed.
     pub fn dirs(&self) -> Vec<PathBuf> {
-        self.dirs.iter().map(|d| d.path.clone()).collect()
+        let online = self.dirs.iter().filter(|d| d.failure().is_none());
+        online.map(|d| d.path().to_owned()).collect()
+    }
+
+    /// The log directories that have failed.
+    pub fn offline_dirs(&self) -> Vec<PathBuf> {
+        let offline = self.dirs.iter().filter(|d| d.failure().is_some());
+        offline.map(|d| d.path().to_owned()).collect()
+    }
+
+    /// How many directories have failed, and will have.
+    pub fn failures(&self) -> watch::Receiver<usize> {
+        self.failures.subscribe()
+    }
+
+    /// Takes a directory out of use because of what happened to a file in it that is not a log's.
+    pub fn fail_dir(&self, path: &Path, why: &Error) {
+        if let Some(dir) = self.dirs.iter().find(|d| d.path() == path) {
+            dir.fail(why);
+        }
     }
 
     /// The log of a partition; made with `config` in the directory that has the fewest if it is not
     /// here yet.
     ///
     /// # Errors
-    /// [`Error::Storage`]; [`Error::SameButForCase`] where file names ignore case,
+    /// [`Error::Storage`] and [`Error::Offline`]; [`Error::SameButForCase`] where file names ignore case,
     /// [`Error::NamedLikeDevice`] where they may not be those of devices.
     pub fn get_or_create(&self, tp: &TopicPartition, config: LogConfig) -> Result<Arc<Log>> {
-        if let Some(log) = self.get(tp) {
+        if let Some(log) = self.find(tp, true)? {
             return Ok(log);
         }
         let _one = self.changing.lock().expect("a log's maker panicked");
-        if let Some(log) = self.get(tp) {
+        if let Some(log) = self.find(tp, true)? {
             return Ok(log);
         }
         if cfg!(windows) {
@@ -164,24 +196,10 @@ impl LogManager {
                 return Err(Error::NamedLikeDevice(tp.clone()));
             }
         }
-        let dir = self.least_loaded();
-        let path = dir.path.join(tp.dir_name());
-        std::fs::create_dir_all(&path).during("create directory", &path)?;
-        // Empty, or what an earlier attempt or an interrupted removal left.
-        if finish_removal(&path)? == Removal::Waits {
-            // For readers of files that have no names of ours any more: the directory serves again.
-            fs::remove_file(&path.join(files::DELETING))?;
-        }
-        self.chores.forget(&path);
-        std::fs::create_dir_all(&path).during("create directory", &path)?;
-        let loaded = recovery::load(&Recovery {
-            dir: &path,
-            config: &config,
-            recovery_point: 0,
-            clean: false,
-            now: self.clock.wall(),
-        })?;
-        info!("Created log for partition {tp} in {}.", dir.path.display());
+        let dir = self.least_loaded()?;
+        let path = dir.path().join(tp.dir_name());
+        let loaded = dir.watch(self.make(&path, &config))?;
+        info!("Created log for partition {tp} in {}.", dir.path().display());
         let log = Arc::new(Log::new(
             tp.clone(),
             path,
@@ -189,7 +207,7 @@ impl LogManager {
             loaded,
             self.clock.clone(),
             Arc::clone(&self.chores),
-            Arc::clone(&dir.points),
+            Arc::clone(dir),
         ));
         self.logs
             .write()
@@ -197,6 +215,25 @@ impl LogManager {
             .insert(tp.clone(), Arc::clone(&log));
         self.flush_changed.notify_one();
         Ok(log)
+    }
+
+    /// An empty log in a directory of its own.
+    fn make(&self, path: &Path, config: &LogConfig) -> Result<recovery::Loaded> {
+        fs::create_dir_all(path)?;
+        // Empty, or what an earlier attempt or an interrupted removal left.
+        if finish_removal(path)? == Removal::Waits {
+            // For readers of files that have no names of ours any more: the directory serves again.
+            fs::remove_file(&path.join(files::DELETING))?;
+        }
+        self.chores.forget(path);
+        fs::create_dir_all(path)?;
+        recovery::load(&Recovery {
+            dir: path,
+            config,
+            recovery_point: 0,
+            clean: false,
+            now: self.clock.wall(),
+        })
     }
 
     fn refuse_same_but_for_case(&self, tp: &TopicPartition) -> Result<()> {
@@ -211,16 +248,19 @@ impl LogManager {
         }
     }
 
-    fn least_loaded(&self) -> &LogDir {
+    fn least_loaded(&self) -> Result<&Arc<LogDir>> {
         let logs = self.logs();
-        let in_dir = |dir: &LogDir| {
-            let within = |log: &&Arc<Log>| log.dir().parent() == Some(&dir.path);
-            logs.values().filter(within).count()
-        };
-        self.dirs
-            .iter()
-            .min_by_key(|d| in_dir(d))
-            .expect("a manager has a directory")
+        let in_dir = |dir: &Arc<LogDir>| logs.values().filter(|log| log.is_in(dir)).count();
+        let mut online = self.dirs.iter().filter(|d| d.failure().is_none());
+        match self.dirs.len() {
+            1 => online.next(),
+            _ => online.min_by_key(|d| in_dir(d)),
+        }
+        .ok_or_else(|| self.no_dir())
+    }
+
+    fn no_dir(&self) -> Error {
+        Error::NoDirectory(self.offline_dirs())
     }
 
     /// Removes a partition's log and its directory. Nothing if it is not here.
@@ -229,22 +269,21 @@ impl LogManager {
     /// lets no directory go while a file in it is open, it goes when the last reader is done.
     ///
     /// # Errors
-    /// [`Error::Storage`]; the log is gone from the manager all the same.
+    /// [`Error::Offline`] changes nothing; after [`Error::Storage`] the log is gone from the manager.
     pub fn delete(&self, tp: &TopicPartition) -> Result<()> {
         let _one = self.changing.lock().expect("a log's maker panicked");
+        self.find(tp, false)?;
         let removed = self.logs.write().expect("a log's finder panicked").remove(tp);
         let Some(log) = removed else {
             return Ok(());
         };
         log.abandon();
         let path = log.dir().to_owned();
+        let dir = Arc::clone(log.directory());
         drop(log);
         self.chores.forget(&path);
-        let marker = path.join(files::DELETING);
-        fs::create(&marker)?;
-        fs::sync_dir(&path)?;
         let place = path.parent().unwrap_or(&path).display();
-        match finish_removal(&path)? {
+        match dir.watch(remove(&path))? {
             Removal::Done => info!("Deleted log for partition {tp} in {place}."),
             Removal::Waits => {
                 info!("Deleted log for partition {tp} in {place}; its directory goes with its last reader.");
@@ -284,27 +323,34 @@ impl LogManager {
     /// The first failure; the other directories are written nevertheless.
     pub fn checkpoint_recovery_points(&self) -> Result<()> {
         let mut result = Ok(());
-        for dir in &self.dirs {
+        for dir in self.dirs.iter().filter(|d| d.failure().is_none()) {
             let points: BTreeMap<_, _> = self
                 .logs_in(dir)
                 .map(|log| (log.topic_partition().clone(), log.recovery_point()))
                 .collect();
-            let written = dir.points.write(points);
+            let written = dir.watch(dir.points().write(points));
             result = result.and(written);
         }
         result
+    }
+
+    /// Takes directories out of use that are no longer where they were.
+    pub fn look_at_dirs(&self) {
+        for dir in &self.dirs {
+            dir.look();
+        }
     }
 
     /// Flushes and closes all logs, writes the checkpoints and leaves the mark that tells the next start
     /// that nothing needs recovery. The tasks of [`LogManager::start`] have ended before.
     ///
     /// # Errors
-    /// The first failure. A directory that had one gets no mark; the others do.
+    /// The first failure. A directory that had one, now or before, gets no mark; the others do.
     pub fn shutdown(&self) -> Result<()> {
         info!("Shutting down.");
         let threads = self.settings.recovery_threads_per_dir.max(1);
         let results: Vec<Result<()>> = std::thread::scope(|scope| {
-            let close = |dir: &LogDir| self.close_dir(dir, threads);
+            let close = |dir: &Arc<LogDir>| self.close_dir(dir, threads);
             let running: Vec<_> = self
                 .dirs
                 .iter()
@@ -319,8 +365,16 @@ impl LogManager {
         results.into_iter().collect()
     }
 
-    fn close_dir(&self, dir: &LogDir, threads: usize) -> Result<()> {
+    fn close_dir(&self, dir: &Arc<LogDir>, threads: usize) -> Result<()> {
         let logs: Vec<Arc<Log>> = self.logs_in(dir).collect();
+        if let Err(e) = dir.check() {
+            for log in logs {
+                log.abandon();
+            }
+            warn!("{e}; its logs will need recovery");
+            dir.unlock();
+            return Err(e);
+        }
         let closed = loading::in_parallel(threads, &logs, |log| match log.close() {
             Err(Error::Closed(_)) => Ok(()),
             other => other,
@@ -329,22 +383,20 @@ impl LogManager {
             let points = logs
                 .iter()
                 .map(|l| (l.topic_partition().clone(), l.recovery_point()));
-            dir.points.write(points.collect())?;
-            let marker = dir.path.join(files::CLEAN_SHUTDOWN);
-            fs::create(&marker)?;
-            Ok(fs::sync_dir(&dir.path)?)
+            dir.points().write(points.collect())?;
+            dir.leave_in_order()
         });
+        let result = dir.watch(result);
         if let Err(e) = &result {
             error!("There was an error in one of the threads during LogManager shutdown: {e}");
         }
-        dir.lock.lock().expect("a shutdown panicked").take();
+        dir.unlock();
         result
     }
 
-    fn logs_in(&self, dir: &LogDir) -> impl Iterator<Item = Arc<Log>> {
-        let path = dir.path.clone();
-        let all = self.all().into_iter();
-        all.filter(move |log| log.dir().parent() == Some(&path))
+    fn logs_in(&self, dir: &Arc<LogDir>) -> impl Iterator<Item = Arc<Log>> {
+        let dir = Arc::clone(dir);
+        self.all().into_iter().filter(move |log| log.is_in(&dir))
     }
 
     fn logs(&self) -> RwLockReadGuard<'_, HashMap<TopicPartition, Arc<Log>>> {
@@ -374,21 +426,37 @@ enum Removal {
     Waits,
 }
 
-/// Removes a directory that is marked as going; leaves any other as it is. The mark goes last.
-fn finish_removal(path: &Path) -> Result<Removal> {
-    let marker = path.join(files::DELETING);
-    if !marker.exists() {
-        return Ok(Removal::Done);
+/// Removes a partition's directory, marked so that a crash midway is finished at the next start. On a
+/// full disk, where the mark finds no room, it goes all the same.
+fn remove(path: &Path) -> Result<Removal> {
+    match fs::create(&path.join(files::DELETING)) {
+        Ok(_) => fs::sync_dir(path)?,
+        Err(e) if e.is_full() => warn!("{e}; deleting {} without a mark", path.display()),
+        Err(e) => return Err(e.into()),
     }
+    remove_all(path)
+}
+
+/// Removes a directory that is marked as going; leaves any other as it is.
+fn finish_removal(path: &Path) -> Result<Removal> {
+    match path.join(files::DELETING).exists() {
+        true => remove_all(path),
+        false => Ok(Removal::Done),
+    }
+}
+
+/// The mark goes last.
+fn remove_all(path: &Path) -> Result<Removal> {
+    let marker = path.join(files::DELETING);
     let mut waits = false;
-    for entry in std::fs::read_dir(path).during("list", path)? {
-        let entry = entry.during("list", path)?.path();
+    for name in fs::list(path)? {
+        let entry = path.join(&name);
         if entry == marker {
             continue;
         }
         // What is removed and still open cannot be removed again.
         let removed = match (fs::is_removed(&entry), entry.is_dir()) {
-            (true, _) => std::fs::remove_file(&entry).during("delete", &entry),
+            (true, _) => fs::remove_removed(&entry),
             (false, true) => fs::remove_dir_all(&entry),
             (false, false) => fs::remove_file(&entry),
         };
@@ -399,7 +467,7 @@ fn finish_removal(path: &Path) -> Result<Removal> {
     }
     if !waits {
         fs::remove_file(&marker)?;
-        match std::fs::remove_dir(path).during("delete", path) {
+        match fs::remove_dir(path) {
             Err(e) if e.is_held() => waits = true,
             other => other?,
         }
@@ -414,36 +482,7 @@ fn finish_removal(path: &Path) -> Result<Removal> {
     Ok(Removal::Done)
 }
 
-/// Makes the directories that are missing, and locks all.
-fn prepare(dirs: &[PathBuf]) -> Result<Vec<LogDir>> {
-    let mut prepared = Vec::new();
-    let mut canonical = Vec::new();
-    for given in dirs {
-        let path = std::path::absolute(given).during("find", given)?;
-        if !path.exists() {
-            info!("Log directory '{}' not found, creating it.", path.display());
-            std::fs::create_dir_all(&path).during("create directory", &path)?;
-        }
-        if !path.is_dir() || std::fs::read_dir(&path).is_err() {
-            return Err(Error::NotADirectory(path));
-        }
-        let real = path.canonicalize().during("find", &path)?;
-        if canonical.contains(&real) {
-            return Err(Error::DuplicateDirectory(dirs.to_vec()));
-        }
-        canonical.push(real);
-        prepared.push(path);
-    }
-    let lock = |path: PathBuf| match fs::lock(&path.join(files::LOCK))? {
-        Some(lock) => Ok(LogDir {
-            points: Arc::new(RecoveryPoints::read(&path)),
-            lock: Mutex::new(Some(lock)),
-            path,
-        }),
-        None => Err(Error::Locked(path)),
-    };
-    prepared.into_iter().map(lock).collect()
-}
-
+#[cfg(all(test, unix))]
+mod fault_tests;
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,9 @@
 //!
 //! Reading order: [`files`] (names), [`data_file`] and [`offset_index`] (one file each), [`segment`]
 //! (the pair), [`validate`] (what may enter), [`partition_log`] ([`Log`]: append, read, cut),
-//! [`retention`], [`scan`] and [`recovery`] (from files to a log), [`checkpoint`], [`chores`] (work for
-//! later), [`manager`] (all logs of a broker).
+//! [`retention`], [`scan`] and [`recovery`] (from files to a log), [`checkpoint`], [`directory`] (one entry
+//! of `log.dirs`, and whether its disk can be trusted), [`chores`] (work for later), [`manager`] (all logs
+//! of a broker).
 //!
 //! What is durable when: an append is in the system's page cache when it returns, so it survives the
 //! death of the process; [`Log::flush`] puts all before it on disk, so it survives the death of the
@@ -13,6 +14,7 @@
 pub mod checkpoint;
 mod chores;
 mod data_file;
+mod directory;
 pub mod error;
 pub mod files;
 pub mod manager;

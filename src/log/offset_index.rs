@@ -10,7 +10,7 @@
 //! readers at the end of the log never touch the file, others search it with a handful of reads.
 //! What is not yet written when the process dies is found again by recovery.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -91,7 +91,7 @@ impl OffsetIndex {
         let index = OffsetIndex::new(path, base);
         {
             let mut state = index.lock();
-            let file = index.file(&mut state).during("open", &index.path)?;
+            let file = index.file(&mut state)?;
             let length = file.metadata().during("stat", &index.path)?.len();
             state.count = length / ENTRY as u64;
             state.written = state.count;
@@ -117,7 +117,7 @@ impl OffsetIndex {
     /// at the end, which this finds. With `thorough` every entry is looked at.
     pub(crate) fn is_sane(&self, data_size: u64, thorough: bool) -> Result<bool> {
         let mut state = self.lock();
-        let file = self.file(&mut state).during("open", &self.path)?;
+        let file = self.file(&mut state)?;
         let length = file.metadata().during("stat", &self.path)?.len();
         if length % ENTRY as u64 != 0 {
             return Ok(false);
@@ -206,8 +206,8 @@ impl OffsetIndex {
             match self.file(&mut state) {
                 Ok(file) => (file, before_tail),
                 // Removed while somebody still reads the segment: look from its beginning.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(start),
-                Err(e) => return Err(e).during("open", &self.path)?,
+                Err(e) if e.source.kind() == io::ErrorKind::NotFound => return Ok(start),
+                Err(e) => return Err(e.into()),
             }
         };
         let found = search(&file, before_tail, target).during("read", &self.path)?;
@@ -225,15 +225,14 @@ impl OffsetIndex {
             return Ok(());
         }
         self.write_pending(&mut state)?;
-        let file = self.file(&mut state).during("open", &self.path)?;
+        let file = self.file(&mut state)?;
         let found = search(&file, state.count, below).during("read", &self.path)?;
         state.count = found.map_or(0, |(n, _)| n + 1);
         state.last = found.map(|(_, e)| e);
         state.written = state.count;
         state.tail.clear();
         state.dirty = true;
-        file.set_len(state.count * ENTRY as u64)
-            .during("truncate", &self.path)?;
+        fs::set_len(&file, state.count * ENTRY as u64).during("truncate", &self.path)?;
         Ok(())
     }
 
@@ -241,10 +240,7 @@ impl OffsetIndex {
     pub(crate) fn clear(&self) -> Result<()> {
         let mut state = self.lock();
         *state = State::default();
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true);
-        let file = fs::open(&options, &self.path).during("create", &self.path)?;
-        state.file = Some(Arc::new(file));
+        state.file = Some(Arc::new(fs::create(&self.path)?));
         state.dirty = true;
         Ok(())
     }
@@ -262,9 +258,9 @@ impl OffsetIndex {
             if !std::mem::take(&mut state.dirty) {
                 return Ok(());
             }
-            self.file(&mut state).during("open", &self.path)?
+            self.file(&mut state)?
         };
-        Ok(file.sync_data().during("fsync", &self.path)?)
+        Ok(fs::sync(&file).during("fsync", &self.path)?)
     }
 
     /// Writes all out and gives memory and handle back: nothing will be appended for long.
@@ -293,18 +289,18 @@ impl OffsetIndex {
             bytes.extend_from_slice(&entry.relative.to_be_bytes());
             bytes.extend_from_slice(&entry.position.to_be_bytes());
         }
-        let file = self.file(state).during("open", &self.path)?;
+        let file = self.file(state)?;
         fs::write_all_at(&file, &bytes, state.written * ENTRY as u64).during("write", &self.path)?;
         state.written = state.count;
         state.dirty = true;
         Ok(())
     }
 
-    fn file(&self, state: &mut State) -> io::Result<Arc<File>> {
+    fn file(&self, state: &mut State) -> fs::Result<Arc<File>> {
         if let Some(file) = &state.file {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(fs::open(OpenOptions::new().read(true).write(true), &self.path)?);
+        let file = Arc::new(fs::open(&self.path)?);
         state.file = Some(Arc::clone(&file));
         Ok(file)
     }

@@ -5,8 +5,9 @@
 //! - `end` is set after the bytes before it are written: who reads `end` may read up to it. Readers take
 //!   no lock that an append holds while it writes.
 //! - `segments` is never empty, its last is the one that grows, and `end.segment` is that one's base.
-//! - Once the disk failed (a write or an fsync) nothing more is written: what a failed fsync left
-//!   behind cannot be known, and a broker that went on would acknowledge what it may not have.
+//! - Once the disk failed (a write or an fsync) nothing more is written in the whole log directory: what
+//!   a failed fsync left behind cannot be known, and a broker that went on would acknowledge what it may
+//!   not have.
 
 mod changing;
 mod reading;
@@ -22,10 +23,10 @@ use crate::cluster::TopicPartition;
 use crate::config::LogConfig;
 use crate::message::Offset;
 use crate::util::clock::{Clock, WallMs};
-use crate::util::fs::{self, FileSlice};
+use crate::util::fs::FileSlice;
 
-use super::checkpoint::RecoveryPoints;
 use super::chores::Chores;
+use super::directory::LogDir;
 use super::recovery::Loaded;
 use super::segment::Segment;
 use super::validate::{check_for_follower, check_for_leader};
@@ -100,10 +101,9 @@ pub struct Log {
     names_changed: AtomicBool,
     /// Retention keeps what is at or above it.
     high_watermark: AtomicI64,
-    broken: AtomicBool,
     clock: Clock,
     chores: Arc<Chores>,
-    recovery_points: Arc<RecoveryPoints>,
+    directory: Arc<LogDir>,
 }
 
 /// What only the holder of the append lock touches.
@@ -132,7 +132,7 @@ impl Log {
         loaded: Loaded,
         clock: Clock,
         chores: Arc<Chores>,
-        recovery_points: Arc<RecoveryPoints>,
+        directory: Arc<LogDir>,
     ) -> Log {
         let active = Arc::clone(
             loaded
@@ -164,10 +164,9 @@ impl Log {
             flushing: Mutex::new(()),
             names_changed: AtomicBool::new(true),
             high_watermark: AtomicI64::new(Offset::MAX),
-            broken: AtomicBool::new(false),
             clock,
             chores,
-            recovery_points,
+            directory,
         }
     }
 
@@ -178,8 +177,8 @@ impl Log {
     /// bytes.
     ///
     /// # Errors
-    /// Those up to [`Error::UnknownCodec`] and [`Error::Undecodable`] blame the set;
-    /// [`Error::Storage`] ends the log's life.
+    /// Those up to [`Error::UnknownCodec`] and [`Error::Undecodable`] blame the set; [`Error::Full`]
+    /// leaves the log as it was; [`Error::Storage`] ends the log's life unless the disk was only full.
     pub fn append_as_leader(&self, set: BytesMut, now: WallMs) -> Result<Appended> {
         let config = self.config();
         let checked = check_for_leader(set, &config)?;
@@ -247,6 +246,7 @@ impl Log {
         config: &LogConfig,
         now: WallMs,
     ) -> Result<()> {
+        self.directory.admit(set.len(), now)?;
         if writer.active.is_full_for(set.len(), last, config, now) {
             self.roll(writer, config, now)?;
         }
@@ -292,6 +292,22 @@ impl Log {
     /// Its directory.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The log directory that it is in.
+    pub(crate) fn directory(&self) -> &Arc<LogDir> {
+        &self.directory
+    }
+
+    /// Whether it is in that log directory.
+    pub(crate) fn is_in(&self, dir: &Arc<LogDir>) -> bool {
+        Arc::ptr_eq(&self.directory, dir)
+    }
+
+    /// # Errors
+    /// [`Error::Offline`] if the log directory that it is in has failed.
+    pub fn check_directory(&self) -> Result<()> {
+        self.directory.check()
     }
 
     /// The directory's name, as Kafka names the log in its messages.
@@ -354,23 +370,22 @@ impl Log {
         if writer.closed {
             return Err(Error::Closed(self.topic_partition.clone()));
         }
-        if self.broken.load(Ordering::Acquire) {
-            return Err(Error::Storage(fs::Error {
-                op: "write after a failure of",
-                path: self.dir.clone(),
-                source: std::io::Error::other("the log refuses writes until the broker is started again"),
-            }));
-        }
+        self.directory.check()?;
         Ok(writer)
     }
 
-    /// Passes `result` on; a failed disk ends all writing.
+    /// Passes `result` on; a failed disk takes the whole log directory out of use.
     fn stop_on_failure<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(Error::Storage(e)) = &result {
-            self.broken.store(true, Ordering::Release);
             ::log::error!("I/O exception in log '{}': {e}", self.name());
         }
-        result
+        self.directory.watch(result)
+    }
+
+    /// As [`Self::stop_on_failure`], of work that must not stop half way for whatever reason.
+    fn stop_for_good<T>(&self, result: Result<T>) -> Result<T> {
+        self.stop_on_failure(result)
+            .inspect_err(|e| self.directory.fail(e))
     }
 }
 

@@ -14,7 +14,7 @@ use ::log::{info, warn};
 use crate::config::LogConfig;
 use crate::message::Offset;
 use crate::util::clock::WallMs;
-use crate::util::fs::{self, Context};
+use crate::util::fs;
 
 use super::data_file::DataFile;
 use super::files::{self, Kind, SegmentFile, State};
@@ -252,12 +252,11 @@ fn plain(found: &[SegmentFile], kind: Kind) -> BTreeSet<Offset> {
 
 /// The segment files of a directory; others are not ours.
 fn list(dir: &Path) -> Result<Vec<SegmentFile>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).during("list", dir)? {
-        let entry = entry.during("list", dir)?;
-        found.extend(entry.file_name().to_str().and_then(SegmentFile::parse));
-    }
-    Ok(found)
+    let names = fs::list(dir)?;
+    Ok(names
+        .iter()
+        .filter_map(|name| SegmentFile::parse(name.to_str()?))
+        .collect())
 }
 
 #[cfg(test)]

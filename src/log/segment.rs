@@ -64,8 +64,11 @@ impl Segment {
         } else {
             0
         };
-        let data = DataFile::create(log, u64::try_from(preallocate).unwrap_or(0))?;
-        let index = OffsetIndex::create(index, base)?;
+        let data = DataFile::create(log.clone(), u64::try_from(preallocate).unwrap_or(0))?;
+        let index = OffsetIndex::create(index, base).inspect_err(|_| {
+            // As if nothing had been tried; if it stays, the next try removes it.
+            let _ = fs::remove_file(&log);
+        })?;
         Ok(Segment::new(base, data, index, config, now, now))
     }
 
@@ -147,12 +150,14 @@ impl Segment {
 
     /// Writes a set whose first message has `first` to the end, and perhaps an index entry.
     ///
-    /// On an error the bytes written do not count, and are cut off where the disk lets us.
+    /// On an error the segment is as before: what had been written is cut off.
+    ///
+    /// # Errors
+    /// [`Error::Storage`](super::Error::Storage) of the write; of the cut, if that fails too.
     pub(crate) fn append(&self, first: Offset, set: &[u8], now: WallMs) -> Result<()> {
         let position = self.size();
         if let Err(e) = self.write(first, set, position) {
-            // The log refuses writes from here on; what could not be cut off is found by recovery.
-            let _ = self.data.truncate(position);
+            self.data.truncate(position)?;
             return Err(e);
         }
         self.data.publish(set.len());

@@ -121,7 +121,7 @@ impl ReplicaManager {
         };
         attempt().inspect_err(|e| match e {
             e if e.is_storage() => {
-                self.fatal.halt(&format!(
+                self.disk_failed(&format!(
                     "Halting due to unrecoverable I/O error while handling produce request: {e}"
                 ));
             }

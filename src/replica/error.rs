@@ -122,8 +122,8 @@ pub enum AfterAppend {
 }
 
 impl Error {
-    /// The disk cannot be trusted: the broker halts.
+    /// The disk cannot be trusted: its log directory is out of use from now on.
     pub(super) fn is_storage(&self) -> bool {
-        matches!(self, Error::Log(log::Error::Storage(_)))
+        matches!(self, Error::Log(log::Error::Storage(e)) if e.blames_the_disk())
     }
 }

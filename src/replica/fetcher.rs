@@ -234,7 +234,7 @@ impl ReplicaManager {
                 };
                 if let Err(e) = self.take(leader, connection, one, result).await {
                     if e.is_storage() {
-                        self.fatal.halt(&format!(
+                        self.disk_failed(&format!(
                             "Disk error while replicating data for {}: {e}",
                             one.partition.id
                         ));

@@ -24,14 +24,25 @@ struct Dir {
 }
 
 impl HighWatermarks {
-    /// Reads the files of all `dirs`; one that is not there is empty.
-    pub(super) fn open(dirs: Vec<PathBuf>) -> log::Result<HighWatermarks> {
-        let open = |path: PathBuf| {
+    /// Reads the files of all log directories; one that is not there is empty. A directory whose disk
+    /// fails is out of use, as long as there is another.
+    pub(super) fn open(logs: &LogManager) -> log::Result<HighWatermarks> {
+        let mut dirs = Vec::new();
+        for path in logs.dirs() {
             let file = OffsetCheckpoint::new(path.join(FILE));
-            let written = Mutex::new(file.read()?);
-            Ok(Dir { path, file, written })
-        };
-        let dirs = dirs.into_iter().map(open).collect::<log::Result<_>>()?;
+            let written = match file.read() {
+                Ok(written) => Mutex::new(written),
+                Err(e @ log::Error::Storage(_)) => {
+                    logs.fail_dir(&path, &e);
+                    match logs.dirs().is_empty() {
+                        true => return Err(e),
+                        false => continue,
+                    }
+                }
+                Err(e) => return Err(e),
+            };
+            dirs.push(Dir { path, file, written });
+        }
         Ok(HighWatermarks { dirs })
     }
 
@@ -42,14 +53,17 @@ impl HighWatermarks {
         written.get(log.topic_partition()).copied()
     }
 
-    /// Writes the files. Replicas that have a log but no role yet keep what was written of them.
+    /// Writes the files. Replicas that have a log but no role yet keep what was written of them. Returns
+    /// what went wrong; a directory whose disk failed is out of use then.
     pub(super) fn write(
         &self,
         logs: &LogManager,
         current: &BTreeMap<TopicPartition, Offset>,
-    ) -> log::Result<()> {
+    ) -> Vec<log::Error> {
         let all = logs.all();
-        for dir in &self.dirs {
+        let online = logs.dirs();
+        let mut failures = Vec::new();
+        for dir in self.dirs.iter().filter(|d| online.contains(&d.path)) {
             let mut written = dir.written.lock().expect("a holder of the checkpoints panicked");
             let here = all
                 .iter()
@@ -57,11 +71,21 @@ impl HighWatermarks {
                 .map(|l| l.topic_partition());
             let of = |tp: &TopicPartition| current.get(tp).or_else(|| written.get(tp)).copied();
             let now: BTreeMap<_, _> = here.filter_map(|tp| Some((tp.clone(), of(tp)?))).collect();
-            if *written != now {
-                dir.file.write(&now)?;
-                *written = now;
+            if *written == now {
+                continue;
+            }
+            match dir.file.write(&now) {
+                Ok(()) => *written = now,
+                // The old file still stands, and the next turn may find room, or nobody who holds it.
+                Err(e) if e.is_full() || e.is_held() => {
+                    ::log::warn!("The high watermarks are written later: {e}");
+                }
+                Err(e) => {
+                    logs.fail_dir(&dir.path, &e);
+                    failures.push(e);
+                }
             }
         }
-        Ok(())
+        failures
     }
 }

@@ -70,7 +70,7 @@ impl ReplicaSettings {
     }
 }
 
-/// What to do when the disk cannot be trusted: in a broker, log a FATAL line and exit with 1.
+/// What to do when no disk is left that can be trusted: in a broker, log a FATAL line and exit with 1.
 #[derive(Clone)]
 pub struct Fatal(Arc<dyn Fn(&str) + Send + Sync>);
 
@@ -174,7 +174,7 @@ impl ReplicaManager {
         clock: Clock,
     ) -> log::Result<Arc<ReplicaManager>> {
         Ok(Arc::new(ReplicaManager {
-            high_watermarks: HighWatermarks::open(logs.dirs())?,
+            high_watermarks: HighWatermarks::open(&logs)?,
             settings,
             logs,
             store,
@@ -194,7 +194,8 @@ impl ReplicaManager {
         vec![
             tokio::spawn(self.clone().keep_fetchers(stop.clone())),
             tokio::spawn(self.clone().keep_in_sync_sets(stop.clone())),
-            tokio::spawn(self.clone().keep_checkpoints(stop)),
+            tokio::spawn(self.clone().keep_checkpoints(stop.clone())),
+            tokio::spawn(self.clone().keep_offline(stop)),
         ]
     }
 
@@ -222,19 +223,14 @@ impl ReplicaManager {
         }
     }
 
-    /// Writes the high watermarks of all replicas; a failure is fatal, unless another program holds the
-    /// file: then the next turn writes them.
+    /// Writes the high watermarks of all replicas; a directory that cannot take them is out of use.
     pub(super) fn checkpoint(&self) {
         let current = self.all().into_iter();
         let current = current
             .filter(|p| p.log().is_some())
             .map(|p| (p.id.clone(), p.high_watermark()));
-        match self.high_watermarks.write(&self.logs, &current.collect()) {
-            Ok(()) => {}
-            Err(e) if e.is_held() => warn!("The high watermarks are written later: {e}"),
-            Err(e) => self
-                .fatal
-                .halt(&format!("Error writing to highwatermark file: {e}")),
+        for e in self.high_watermarks.write(&self.logs, &current.collect()) {
+            self.disk_failed(&format!("Error writing to highwatermark file: {e}"));
         }
     }
 
@@ -367,7 +363,7 @@ impl ReplicaManager {
             match &outcome {
                 Ok(()) => {}
                 Err(e) if e.is_storage() => {
-                    self.fatal.halt(&format!(
+                    self.disk_failed(&format!(
                         "Disk error while becoming leader or follower of partition {id}: {e}"
                     ));
                 }
@@ -408,7 +404,9 @@ impl ReplicaManager {
                 partition: id,
             });
         }
-        let (log, initial) = self.log_of(&partition, configs)?;
+        // Only a partition made just now may have its log made while a directory is offline.
+        let is_new = state.leader_epoch == LeaderEpoch(0);
+        let (log, initial) = self.log_of(&partition, is_new, configs)?;
         let decision = Decision { state, replicas };
         let leader = decision.state.leader;
         if leader == me {
@@ -427,13 +425,15 @@ impl ReplicaManager {
     fn log_of(
         &self,
         partition: &Partition,
+        is_new: bool,
         configs: &HashMap<Arc<str>, Result<LogConfig>>,
     ) -> Result<(Arc<Log>, Offset)> {
         if let Some(log) = partition.log() {
+            log.check_directory()?;
             return Ok((log, partition.high_watermark()));
         }
         let id = &partition.id;
-        let log = match self.logs.get(id) {
+        let log = match self.logs.find(id, is_new)? {
             Some(log) => log,
             None => {
                 let config = match configs.get(&id.topic) {
@@ -499,9 +499,8 @@ impl ReplicaManager {
         }
         match self.logs.delete(id) {
             Ok(()) => Ok(()),
-            Err(e @ log::Error::Storage(_)) if !e.is_held() => {
-                self.fatal
-                    .halt(&format!("Error deleting the log for partition {id}: {e}"));
+            Err(e @ log::Error::Storage(_)) => {
+                self.disk_failed(&format!("Error deleting the log for partition {id}: {e}"));
                 Err(e.into())
             }
             Err(e) => {

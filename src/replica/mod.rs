@@ -7,7 +7,7 @@
 //! [`partition`] (one of them, with its locks; [`term`] names its leaderships), [`manager`] (the map and
 //! the changes of role), [`append`] and [`read`] (what handlers ask for), [`purgatory`] (how they wait), [`isr_store`] and
 //! [`isr_keeper`] (in-sync sets in ZooKeeper), [`high_watermarks`] (the checkpoint), [`fetcher`] (how
-//! followers copy).
+//! followers copy), [`offline`] (what becomes of the partitions of a log directory that failed).
 
 mod append;
 mod delayed;
@@ -20,6 +20,7 @@ mod isr;
 mod isr_keeper;
 mod isr_store;
 mod manager;
+mod offline;
 mod partition;
 mod purgatory;
 mod read;

@@ -419,6 +419,17 @@ impl Partition {
         }
     }
 
+    /// Gives up role and log, because the log's directory has failed. Who waits is told that this broker
+    /// does not lead, so that clients look for one that does.
+    pub(super) fn go_offline(&self) {
+        {
+            let mut standing = self.standing_mut();
+            standing.role = Role::Follower(BrokerId::NONE);
+            standing.log = None;
+        }
+        self.wake_all();
+    }
+
     /// Gives up role and log: the partition is about to be removed.
     pub(super) fn resign(&self) {
         {

@@ -40,6 +40,12 @@ fn of_log(error: &log::Error) -> ErrorCode {
         E::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
         // Deleted between two looks at it.
         E::Closed(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        // For `Full` too: a client that only tries again would not be served sooner.
+        E::Storage(e) if !e.blames_the_disk() => ErrorCode::UNKNOWN,
+        // Another broker leads soon: clients ask who, followers wait.
+        E::Storage(_) | E::Offline { .. } | E::Vanished(_) | E::NoDirectory(_) => {
+            ErrorCode::NOT_LEADER_FOR_PARTITION
+        }
         _ => ErrorCode::UNKNOWN,
     }
 }

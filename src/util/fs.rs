@@ -1,12 +1,26 @@
 //! Files with care: errors that name operation and path, positioned reads and writes, replacement
 //! that survives a crash, and the locks that a JVM would see. The same on Linux and Windows.
 
-use std::fs::{File, OpenOptions};
+mod lock;
+mod system;
+#[cfg(all(test, unix))]
+pub(crate) mod testing;
+
+#[cfg(not(all(test, unix)))]
+use system as os;
+#[cfg(all(test, unix))]
+use testing as os;
+
+use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+pub use lock::{FileLock, lock};
+use system::How;
 
 /// An I/O error with the operation and the path that it happened to.
 #[derive(Debug, thiserror::Error)]
@@ -41,21 +55,6 @@ pub trait Context<T> {
     fn during(self, op: &'static str, path: &Path) -> Result<T>;
 }
 
-impl Error {
-    /// Whether another program holds the file at the moment, such as a virus scanner that reads it
-    /// without sharing: all is well, and the same may succeed later. Never on systems other than Windows.
-    pub fn is_held(&self) -> bool {
-        is_held(&self.source)
-    }
-}
-
-fn is_held(error: &io::Error) -> bool {
-    /// Access denied (also: waits for its deletion), sharing violation, lock violation, directory not
-    /// empty (a file in it waits for its deletion), deletion pending, mapped by someone.
-    const HELD: [i32; 6] = [5, 32, 33, 145, 303, 1224];
-    cfg!(windows) && error.raw_os_error().is_some_and(|code| HELD.contains(&code))
-}
-
 impl<T> Context<T> for io::Result<T> {
     fn during(self, op: &'static str, path: &Path) -> Result<T> {
         self.map_err(|source| Error {
@@ -66,37 +65,79 @@ impl<T> Context<T> for io::Result<T> {
     }
 }
 
+impl Error {
+    /// Whether another program holds the file at the moment, such as a virus scanner that reads it
+    /// without sharing: all is well, and the same may succeed later. Never on systems other than Windows.
+    pub fn is_held(&self) -> bool {
+        is_held(&self.source)
+    }
+
+    /// There was no room for what was to be made or written. What had been there is as it was. An fsync
+    /// that finds no room is no such case: what it was to write is lost.
+    pub fn is_full(&self) -> bool {
+        let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        let makes = ["write", "create", "create directory", "extend"];
+        kinds.contains(&self.source.kind()) && makes.contains(&self.op)
+    }
+
+    /// Whether the disk cannot be trusted any more: not when it was only full, nor when this process has
+    /// too many files open or another holds the file.
+    pub fn blames_the_disk(&self) -> bool {
+        /// ENFILE, EMFILE; ERROR_TOO_MANY_OPEN_FILES.
+        const TOO_MANY_FILES: &[i32] = if cfg!(windows) { &[4] } else { &[23, 24] };
+        let too_many = self
+            .source
+            .raw_os_error()
+            .is_some_and(|n| TOO_MANY_FILES.contains(&n));
+        !too_many && !self.is_full() && !self.is_held()
+    }
+}
+
+fn is_held(error: &io::Error) -> bool {
+    /// Access denied (also: waits for its deletion), sharing violation, lock violation, directory not
+    /// empty (a file in it waits for its deletion), deletion pending, mapped by someone.
+    const HELD: [i32; 6] = [5, 32, 33, 145, 303, 1224];
+    cfg!(windows) && error.raw_os_error().is_some_and(|code| HELD.contains(&code))
+}
+
+/// Opens a file that is there, for reading and writing; on Windows shared with everyone, for renaming and
+/// removing too.
+///
+/// # Errors
+/// The system's, as all of this module after some patience where [`Error::is_held`].
+pub fn open(path: &Path) -> Result<File> {
+    retry_while_held(|| os::open(path, How::There)).during("open", path)
+}
+
+/// Makes a file that is not there.
+pub fn create_new(path: &Path) -> Result<File> {
+    retry_while_held(|| os::open(path, How::New)).during("create", path)
+}
+
+/// Makes a file, or empties the one that is there.
+pub fn create(path: &Path) -> Result<File> {
+    retry_while_held(|| os::open(path, How::Empty)).during("create", path)
+}
+
 /// Writes all of `bytes` at `position`, without moving any cursor.
 pub fn write_all_at(file: &File, bytes: &[u8], position: u64) -> io::Result<()> {
-    #[cfg(unix)]
-    return std::os::unix::fs::FileExt::write_all_at(file, bytes, position);
-    #[cfg(windows)]
-    {
-        use std::os::windows::fs::FileExt;
-        let mut done = 0;
-        while done < bytes.len() {
-            match retry_while_held(|| file.seek_write(&bytes[done..], position + done as u64)) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => done += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
+    let mut done = 0;
+    while done < bytes.len() {
+        match retry_while_held(|| os::write_at(file, &bytes[done..], position + done as u64)) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Reads at `position` until `into` is full or the file ends; returns how much was read.
 pub fn read_at(file: &File, into: &mut [u8], position: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < into.len() {
-        #[cfg(unix)]
-        let got = std::os::unix::fs::FileExt::read_at(file, &mut into[done..], position + done as u64);
-        #[cfg(windows)]
-        let got = retry_while_held(|| {
-            std::os::windows::fs::FileExt::seek_read(file, &mut into[done..], position + done as u64)
-        });
-        match got {
+        match retry_while_held(|| os::read_at(file, &mut into[done..], position + done as u64)) {
             Ok(0) => break,
             Ok(n) => done += n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -106,17 +147,22 @@ pub fn read_at(file: &File, into: &mut [u8], position: u64) -> io::Result<usize>
     Ok(done)
 }
 
+/// Gives a file that length: cuts it, or adds zeros.
+pub fn set_len(file: &File, size: u64) -> io::Result<()> {
+    os::set_len(file, size)
+}
+
+/// Afterwards the file's bytes and its length are on disk. A failure is final: the system may have
+/// dropped what it could not write, and a second call that succeeds says nothing about it.
+pub fn sync(file: &File) -> io::Result<()> {
+    os::sync(file)
+}
+
 /// Makes directory entries durable: what was created, renamed or removed in `dir` stays so.
 ///
 /// Nothing on Windows, which has no such call and orders its metadata itself.
 pub fn sync_dir(dir: &Path) -> Result<()> {
-    #[cfg(unix)]
-    File::open(dir)
-        .and_then(|d| d.sync_all())
-        .during("fsync directory", dir)?;
-    #[cfg(not(unix))]
-    let _ = dir;
-    Ok(())
+    os::sync_dir(dir).during("fsync directory", dir)
 }
 
 /// Puts `bytes` in place of the file at `path`: afterwards, and after any crash, the file holds
@@ -128,9 +174,9 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     tmp.push(".tmp");
     let tmp = PathBuf::from(tmp);
     {
-        let mut file = create(&tmp)?;
-        io::Write::write_all(&mut file, bytes).during("write", &tmp)?;
-        file.sync_all().during("fsync", &tmp)?;
+        let file = create(&tmp)?;
+        write_all_at(&file, bytes, 0).during("write", &tmp)?;
+        sync(&file).during("fsync", &tmp)?;
     }
     rename(&tmp, path)?;
     match path.parent() {
@@ -139,27 +185,12 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// Opens a file as `options` say; on Windows shared with everyone, for renaming and removing too.
-///
-/// # Errors
-/// The system's, as all of this module after some patience where [`Error::is_held`].
-pub fn open(options: &OpenOptions, path: &Path) -> io::Result<File> {
-    retry_while_held(|| options.open(path))
-}
-
-/// Makes an empty file for writing; one that is there is emptied.
-pub fn create(path: &Path) -> Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    open(&options, path).during("create", path)
-}
-
 /// Renames `from` to `to`, replacing a file that is there. Whoever has either open keeps what he has.
 ///
 /// # Errors
 /// On older Windows systems [`Error::is_held`] if `to` is there and open; see [`displace`].
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
-    retry_while_held(|| std::fs::rename(from, to)).during("rename", from)
+    retry_while_held(|| os::rename(from, to)).during("rename", from)
 }
 
 /// As [`rename`], also where `to` is there and open. A crash in between may leave neither under the
@@ -191,7 +222,7 @@ pub fn remove_file(path: &Path) -> Result<()> {
     let result = if cfg!(windows) {
         remove_under_another_name(path)
     } else {
-        std::fs::remove_file(path)
+        os::remove_file(path)
     };
     match result {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -205,19 +236,25 @@ fn remove_under_another_name(path: &Path) -> io::Result<()> {
     let gone = retry_while_held(|| {
         let mut gone = path.as_os_str().to_owned();
         gone.push(format!("{GONE}{}", NEXT.fetch_add(1, Ordering::Relaxed)));
-        std::fs::rename(path, &gone).map(|()| PathBuf::from(gone))
+        os::rename(path, Path::new(&gone)).map(|()| PathBuf::from(gone))
     })?;
-    retry_while_held(|| std::fs::remove_file(&gone)).inspect_err(|_| {
-        let _ = std::fs::rename(&gone, path);
+    retry_while_held(|| os::remove_file(&gone)).inspect_err(|_| {
+        let _ = os::rename(&gone, path);
     })
+}
+
+/// Removes for good what [`remove_file`] has removed and a crash, or someone who still has it open, has
+/// left.
+pub fn remove_removed(path: &Path) -> Result<()> {
+    os::remove_file(path).during("delete", path)
 }
 
 /// Removes what is left in `dir` of removals that a crash interrupted.
 pub fn finish_removals(dir: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(dir).during("list", dir)? {
-        let path = entry.during("list", dir)?.path();
+    for name in list(dir)? {
+        let path = dir.join(name);
         if is_removed(&path)
-            && let Err(e) = std::fs::remove_file(&path).during("delete", &path)
+            && let Err(e) = remove_removed(&path)
             && !e.is_held()
         {
             return Err(e);
@@ -226,12 +263,60 @@ pub fn finish_removals(dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Removes an empty directory.
+pub fn remove_dir(path: &Path) -> Result<()> {
+    os::remove_dir(path).during("delete", path)
+}
+
 /// Removes a directory with all in it; a directory that is not there is no error.
 pub fn remove_dir_all(path: &Path) -> Result<()> {
-    match retry_while_held(|| std::fs::remove_dir_all(path)) {
+    match retry_while_held(|| os::remove_dir_all(path)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.during("delete", path),
     }
+}
+
+/// Makes a directory and those above it, where they are not there yet. The next crash may undo it.
+pub fn create_dir_all(path: &Path) -> Result<()> {
+    os::create_dir_all(path).during("create directory", path)
+}
+
+/// As [`create_dir_all`], and no crash undoes it.
+pub fn create_dir_all_durably(path: &Path) -> Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|p| !p.exists()).collect();
+    create_dir_all(path)?;
+    for parent in missing.into_iter().filter_map(Path::parent) {
+        sync_dir(parent)?;
+    }
+    Ok(())
+}
+
+/// All of a file; `None` if it is not there.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    match os::read(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some).during("read", path),
+    }
+}
+
+/// The names in a directory, in no order.
+pub fn list(dir: &Path) -> Result<Vec<OsString>> {
+    os::list(dir).during("list", dir)
+}
+
+/// Room on the file system that holds a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that this process may still write.
+    pub free: u64,
+    /// Bytes in all.
+    pub size: u64,
+}
+
+/// How much room the file system of `dir` has.
+pub fn space(dir: &Path) -> Result<Space> {
+    let (free, size) = os::space(dir).during("measure the space of", dir)?;
+    Ok(Space { free, size })
 }
 
 /// Does it again while another program holds the file, for some seconds: a virus scanner looks at every
@@ -250,43 +335,6 @@ fn retry_while_held<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T>
             other => return other,
         }
     }
-}
-
-/// An exclusive lock on a file, held until dropped or until the process ends.
-#[derive(Debug)]
-pub struct FileLock {
-    _file: File,
-}
-
-/// Creates `path` if need be and locks it, or returns `None` if another process holds it.
-///
-/// On Linux this is the `fcntl` record lock that a JVM's FileLock takes, plus an `flock` so that
-/// two lockers within one process exclude each other; on Windows it is `LockFileEx`.
-pub fn lock(path: &Path) -> Result<Option<FileLock>> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    let file = open(&options, path).during("open", path)?;
-    // A child that is being started holds its parent's open files until it runs its own program, and
-    // with them a lock that the parent has just given up: look again before calling it taken.
-    let mut tries = 50;
-    loop {
-        match file.try_lock() {
-            Ok(()) => break,
-            Err(std::fs::TryLockError::WouldBlock) if tries == 0 => return Ok(None),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                tries -= 1;
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            Err(std::fs::TryLockError::Error(e)) => return Err(e).during("lock", path),
-        }
-    }
-    #[cfg(unix)]
-    match rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => return Ok(None),
-        Err(e) => return Err(io::Error::from(e)).during("lock", path),
-    }
-    Ok(Some(FileLock { _file: file }))
 }
 
 #[cfg(test)]
@@ -317,11 +365,7 @@ mod tests {
         remove_file(&b).unwrap();
         // The names are free while the files are open.
         for name in [&a, &b] {
-            OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(name)
-                .unwrap();
+            create_new(name).unwrap();
         }
         rename(&a, &c).unwrap();
         let mut bytes = [0; 3];
@@ -344,16 +388,5 @@ mod tests {
         ] {
             assert_eq!(is_removed(Path::new(name)), is, "{name}");
         }
-    }
-
-    #[test]
-    fn a_lock_excludes_a_second_one_until_dropped() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(".lock");
-        let held = lock(&path).unwrap();
-        assert!(held.is_some());
-        assert!(lock(&path).unwrap().is_none());
-        drop(held);
-        assert!(lock(&path).unwrap().is_some());
     }
 }

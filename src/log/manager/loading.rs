@@ -7,25 +7,131 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ::log::{debug, info, warn};
+use tokio::sync::watch;
 
 use crate::cluster::TopicPartition;
 use crate::config::LogConfig;
 use crate::log::chores::Chores;
+use crate::log::directory::LogDir;
 use crate::log::recovery::{self, Recovery};
 use crate::log::{Error, Log, Result, files};
 use crate::util::clock::{Clock, Mono};
-use crate::util::fs::Context;
+use crate::util::fs::{self, Context};
 
-use super::{LogDir, Removal, finish_removal};
+use super::{Removal, finish_removal};
 
 /// A directory that every ext file system has at its root; 0.9.0.1 does not start beside it.
 const LOST_AND_FOUND: &str = "lost+found";
 /// How often a long load says how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
 
+/// Which partitions are in directories that failed before their logs were loaded, as far as that can be
+/// told.
+#[derive(Debug, Default)]
+pub(super) struct Unloaded {
+    known: HashMap<TopicPartition, Arc<LogDir>>,
+    /// Directories that could not even be listed.
+    unlisted: Vec<Arc<LogDir>>,
+}
+
+impl Unloaded {
+    /// The directory that holds a partition, or that may hold one that was not made just now.
+    pub(super) fn holder(&self, tp: &TopicPartition, is_new: bool) -> Option<&Arc<LogDir>> {
+        let may = || self.unlisted.first().filter(|_| !is_new);
+        self.known.get(tp).or_else(may)
+    }
+
+    fn add(&mut self, dir: &Arc<LogDir>) {
+        match fs::list(dir.path()) {
+            Ok(names) => {
+                let partitions = names.iter().filter_map(|n| n.to_str());
+                let partitions = partitions.filter_map(TopicPartition::parse_dir_name);
+                self.known.extend(partitions.map(|tp| (tp, Arc::clone(dir))));
+            }
+            Err(_) => self.unlisted.push(Arc::clone(dir)),
+        }
+    }
+}
+
+/// Whether a directory with this error is left out, so that others can be used.
+fn is_of_the_disk(e: &Error) -> bool {
+    matches!(e, Error::Storage(_))
+}
+
+/// Makes the directories that are missing, and locks all.
+pub(super) fn prepare(dirs: &[PathBuf], failures: &watch::Sender<usize>) -> Result<Vec<Arc<LogDir>>> {
+    let mut prepared = Vec::new();
+    let mut canonical = Vec::new();
+    for given in dirs {
+        let path = std::path::absolute(given).during("find", given)?;
+        match make(&path) {
+            Ok(real) if canonical.contains(&real) => return Err(Error::DuplicateDirectory(dirs.to_vec())),
+            Ok(real) => {
+                canonical.push(real);
+                prepared.push((path, None));
+            }
+            Err(e) if is_of_the_disk(&e) => prepared.push((path, Some(e))),
+            Err(e) => return Err(e),
+        }
+    }
+    // Nothing is locked before all of them are known to be different.
+    let mut ready = Vec::new();
+    let mut last = None;
+    for (path, failure) in prepared {
+        let locked = match failure {
+            Some(e) => Err(e),
+            None => match fs::lock(&path.join(files::LOCK)) {
+                Ok(None) => return Err(Error::Locked(path)),
+                Ok(Some(lock)) => Ok(lock),
+                Err(e) => Err(e.into()),
+            },
+        };
+        ready.push(Arc::new(match locked {
+            Ok(lock) => LogDir::new(path, lock, failures.clone()),
+            Err(e) => {
+                let dir = LogDir::failed(path, &e, failures.clone());
+                last = Some(e);
+                dir
+            }
+        }));
+    }
+    unless_all_failed(&ready, last)?;
+    Ok(ready)
+}
+
+fn make(path: &Path) -> Result<PathBuf> {
+    if !path.exists() {
+        info!("Log directory '{}' not found, creating it.", path.display());
+        fs::create_dir_all_durably(path)?;
+    }
+    let unreadable = |e: &fs::Error| e.source.kind() == std::io::ErrorKind::PermissionDenied;
+    match fs::list(path) {
+        Err(e) if !path.is_dir() || unreadable(&e) => return Err(Error::NotADirectory(path.to_owned())),
+        listed => listed?,
+    };
+    Ok(path.canonicalize().during("find", path)?)
+}
+
+/// `last` if no directory is left.
+fn unless_all_failed(dirs: &[Arc<LogDir>], last: Option<Error>) -> Result<()> {
+    match last {
+        Some(e) if dirs.iter().all(|d| d.failure().is_some()) => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Takes the marks of an orderly stop away.
+pub(super) fn enter(dirs: &[Arc<LogDir>]) -> Result<()> {
+    let mut last = None;
+    for dir in dirs.iter().filter(|d| d.failure().is_none()) {
+        last = dir.watch(dir.enter()).err().or(last);
+    }
+    unless_all_failed(dirs, last)
+}
+
 /// What loading works with.
 pub(super) struct Loading<'a> {
-    pub(super) dirs: &'a [LogDir],
+    pub(super) dirs: &'a [Arc<LogDir>],
     pub(super) defaults: &'a LogConfig,
     pub(super) topics: &'a HashMap<String, LogConfig>,
     pub(super) threads: usize,
@@ -34,8 +140,8 @@ pub(super) struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    /// All logs of all directories.
-    pub(super) fn run(&self) -> Result<HashMap<TopicPartition, Arc<Log>>> {
+    /// All logs of all directories, and what is in those that fail.
+    pub(super) fn run(&self) -> Result<(HashMap<TopicPartition, Arc<Log>>, Unloaded)> {
         let loaded: Vec<Result<Vec<Log>>> = std::thread::scope(|scope| {
             let running: Vec<_> = self
                 .dirs
@@ -48,26 +154,39 @@ impl Loading<'_> {
                 .collect()
         });
         let mut logs = HashMap::<TopicPartition, Arc<Log>>::new();
-        for dir in loaded {
-            for log in dir? {
-                let log = Arc::new(log);
-                if let Some(other) = logs.insert(log.topic_partition().clone(), Arc::clone(&log)) {
-                    return Err(Error::DuplicateLog(other.dir().to_owned(), log.dir().to_owned()));
+        let (mut unloaded, mut last) = (Unloaded::default(), None);
+        for (dir, loaded) in self.dirs.iter().zip(loaded) {
+            match loaded {
+                Ok(loaded) => {
+                    for log in loaded {
+                        let log = Arc::new(log);
+                        if let Some(other) = logs.insert(log.topic_partition().clone(), Arc::clone(&log)) {
+                            return Err(Error::DuplicateLog(other.dir().to_owned(), log.dir().to_owned()));
+                        }
+                    }
                 }
+                Err(e) if is_of_the_disk(&e) || dir.failure().is_some() => {
+                    dir.fail(&e);
+                    unloaded.add(dir);
+                    last = Some(e);
+                }
+                Err(e) => return Err(e),
             }
         }
-        Ok(logs)
+        unless_all_failed(self.dirs, last)?;
+        Ok((logs, unloaded))
     }
 
-    fn dir(&self, dir: &LogDir) -> Result<Vec<Log>> {
-        let clean = dir.path.join(files::CLEAN_SHUTDOWN).exists();
+    fn dir(&self, dir: &Arc<LogDir>) -> Result<Vec<Log>> {
+        dir.check()?;
+        let clean = dir.was_left_in_order();
         if clean {
             debug!(
                 "Found clean shutdown file. Skipping recovery for all logs in data directory: {}",
-                dir.path.display()
+                dir.path().display()
             );
         }
-        let partitions = self.partitions(&dir.path)?;
+        let partitions = self.partitions(dir.path())?;
         let done = AtomicUsize::new(0);
         let told = Mutex::new(self.clock.now());
         in_parallel(self.threads.max(1), &partitions, |(tp, path)| {
@@ -78,12 +197,12 @@ impl Loading<'_> {
         })
     }
 
-    fn log(&self, dir: &LogDir, tp: &TopicPartition, path: &Path, clean: bool) -> Result<Log> {
+    fn log(&self, dir: &Arc<LogDir>, tp: &TopicPartition, path: &Path, clean: bool) -> Result<Log> {
         let config = self.topics.get(&*tp.topic).unwrap_or(self.defaults);
         let loaded = recovery::load(&Recovery {
             dir: path,
             config,
-            recovery_point: dir.points.of(tp),
+            recovery_point: dir.points().of(tp),
             clean,
             now: self.clock.wall(),
         })?;
@@ -94,7 +213,7 @@ impl Loading<'_> {
             loaded,
             self.clock.clone(),
             Arc::clone(self.chores),
-            Arc::clone(&dir.points),
+            Arc::clone(dir),
         ))
     }
 
@@ -103,7 +222,7 @@ impl Loading<'_> {
         let mut told = told.lock().expect("a loader panicked");
         if now.since(*told) >= PROGRESS {
             *told = now;
-            info!("Loaded {done} of {all} logs in {}.", dir.path.display());
+            info!("Loaded {done} of {all} logs in {}.", dir.path().display());
         }
     }
 
@@ -111,16 +230,12 @@ impl Loading<'_> {
     /// removed now; plain files are no logs.
     fn partitions(&self, dir: &Path) -> Result<Vec<(TopicPartition, PathBuf)>> {
         let mut found = BTreeMap::new();
-        for entry in std::fs::read_dir(dir).during("list", dir)? {
-            let path = entry.during("list", dir)?.path();
+        for name in fs::list(dir)? {
+            let path = dir.join(&name);
             if !path.is_dir() {
                 continue;
             }
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
+            let name = name.to_string_lossy().into_owned();
             if name == LOST_AND_FOUND {
                 warn!("Ignoring {}, which the file system made.", path.display());
                 continue;

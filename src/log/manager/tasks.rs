@@ -13,6 +13,10 @@ use crate::util::shutdown::Stop;
 
 use super::LogManager;
 
+/// How often it is looked whether the directories are still there. Until it is noticed that one is not,
+/// appends go where nobody finds them.
+const LOOK: Duration = Duration::from_secs(1);
+
 impl LogManager {
     /// Starts retention, flushing, checkpoints and chores. They end when asked to `stop`; the caller
     /// joins them before [`LogManager::shutdown`]. Must be called within a tokio runtime.
@@ -24,6 +28,7 @@ impl LogManager {
                     failed("kafka-recovery-point-checkpoint", &e);
                 }
             }),
+            tokio::spawn(Arc::clone(self).keep_looking(stop.clone())),
             tokio::spawn(Arc::clone(self).flush_by_time(stop.clone())),
             tokio::spawn(Arc::clone(self).do_chores(stop)),
         ]
@@ -87,6 +92,18 @@ impl LogManager {
                 next = manager.clock.now() + period;
             }
         })
+    }
+
+    /// Looks whether the directories are still there.
+    async fn keep_looking(self: Arc<Self>, mut stop: Stop) {
+        loop {
+            tokio::select! {
+                () = stop.wait() => return,
+                () = self.clock.sleep(LOOK) => {}
+            }
+            let manager = Arc::clone(&self);
+            on_thread(move || manager.look_at_dirs()).await;
+        }
     }
 
     /// Looks at all logs as often as the settings say, and as the most demanding log's `flush.ms`:

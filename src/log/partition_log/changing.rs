@@ -32,6 +32,7 @@ impl Log {
 
     fn flush_up_to(&self, to: Offset) -> Result<()> {
         let _one = self.flushing.lock().expect("a flush panicked");
+        self.directory.check()?;
         let before = *self.durable();
         if self.names_changed.swap(false, Ordering::Relaxed) {
             fs::sync_dir(&self.dir)?;
@@ -101,19 +102,18 @@ impl Log {
             return self.restart(&mut writer, target);
         }
         let result = self.cut(&mut writer, target);
-        self.stop_on_failure(result)
+        self.stop_for_good(result)
     }
 
     fn cut(&self, writer: &mut Writer, target: Offset) -> Result<()> {
         let now = self.clock.wall();
+        self.directory.points().lower(&self.topic_partition, target)?;
         let above: Vec<Arc<Segment>> = {
             let segments = self.segments();
             let range = segments.range((Bound::Excluded(target), Bound::Unbounded));
             range.map(|(_, s)| Arc::clone(s)).collect()
         };
-        for segment in &above {
-            self.retire(segment)?;
-        }
+        self.retire_all(above.iter().rev())?;
         let mut segments = self.segments.write().expect("a log user panicked");
         segments.retain(|base, _| *base <= target);
         let active = Arc::clone(
@@ -126,7 +126,21 @@ impl Log {
         self.move_end(&active, target);
         drop(segments);
         writer.active = active;
-        self.recovery_points.lower(&self.topic_partition, target)
+        Ok(())
+    }
+
+    /// Gives up the end of the log, the last segment first, and for certain: a crash leaves no hole, and
+    /// brings none back behind what is appended next.
+    fn retire_all<'a>(&self, last_first: impl Iterator<Item = &'a Arc<Segment>>) -> Result<()> {
+        let mut some = false;
+        for segment in last_first {
+            self.retire(segment)?;
+            some = true;
+        }
+        if some {
+            fs::sync_dir(&self.dir)?;
+        }
+        Ok(())
     }
 
     /// Removes everything; the next message gets the offset `target`.
@@ -144,14 +158,13 @@ impl Log {
 
     fn restart(&self, writer: &mut Writer, target: Offset) -> Result<()> {
         let result = self.replace_all(writer, target);
-        self.stop_on_failure(result)
+        self.stop_for_good(result)
     }
 
     fn replace_all(&self, writer: &mut Writer, target: Offset) -> Result<()> {
+        self.directory.points().lower(&self.topic_partition, target)?;
         let all: Vec<Arc<Segment>> = self.segments().values().map(Arc::clone).collect();
-        for segment in &all {
-            self.retire(segment)?;
-        }
+        self.retire_all(all.iter().rev())?;
         let fresh = Arc::new(Segment::create(
             &self.dir,
             target,
@@ -164,7 +177,7 @@ impl Log {
         self.move_end(&fresh, target);
         drop(segments);
         writer.active = fresh;
-        self.recovery_points.lower(&self.topic_partition, target)
+        Ok(())
     }
 
     /// Sets the end to `offset` in `active`. The caller holds the segments for writing: no reader

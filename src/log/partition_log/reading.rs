@@ -20,8 +20,13 @@ impl Log {
     /// answer is empty.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] outside what is kept, [`Error::NegativeSize`].
+    /// [`Error::OutOfRange`] outside what is kept, [`Error::NegativeSize`]; [`Error::Storage`] takes the
+    /// log directory out of use.
     pub fn read(&self, offset: Offset, max_bytes: i32, up_to: Option<Offset>) -> Result<Fetched> {
+        self.directory.watch(self.look_up(offset, max_bytes, up_to))
+    }
+
+    fn look_up(&self, offset: Offset, max_bytes: i32, up_to: Option<Offset>) -> Result<Fetched> {
         let max = usize::try_from(max_bytes).map_err(|_| Error::NegativeSize(max_bytes))?;
         let (end, mut segment) = self.floor(offset)?;
         if offset == end.offset {

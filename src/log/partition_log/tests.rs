@@ -288,7 +288,7 @@ fn readers_of_a_removed_segment_finish() {
     let slice = log.read(0, 1000, None).unwrap().slice.unwrap();
     log.truncate_fully_and_start_at(0).unwrap();
     let mut bytes = vec![0; slice.len];
-    fs::read_at(&slice.file, &mut bytes, slice.position).unwrap();
+    crate::util::fs::read_at(&slice.file, &mut bytes, slice.position).unwrap();
     assert_eq!(flatten(&bytes.into(), true).unwrap().len(), 3);
 }
 
@@ -403,7 +403,6 @@ fn readers_and_one_writer_do_not_disturb_each_other() {
     });
 }
 
-/// A full disk, on Linux: a directory's file is replaced by one that takes no byte.
 #[cfg(target_os = "linux")]
 #[test]
 fn after_a_failed_write_the_log_refuses_writes_and_still_reads() {
@@ -417,7 +416,7 @@ fn after_a_failed_write_the_log_refuses_writes_and_still_reads() {
     assert_eq!(log.end().offset, 2);
     assert!(matches!(
         log.append_as_leader(single(b"x"), ground.now()),
-        Err(Error::Storage(_))
+        Err(Error::Offline { .. })
     ));
     assert_eq!(read_all(&log, 0, 1000).len(), 2);
 }

@@ -1,0 +1,657 @@
+//! A disk that fails when a unit test says so, in the place of [`system`]. Outside of the directories
+//! that a test puts one over, calls pass through.
+//!
+//! Files are real ones. Beside them a [`Disk`] keeps what would be left of them if the power went: the
+//! bytes as of each file's last fsync with the changes since, and the names as of each directory's last
+//! fsync with the changes since. [`Disk::lose_power`] makes that, or something between that and all, true.
+//! Names change in order (file systems journal them); bytes come and go in any order, torn anywhere.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, Weak};
+
+use super::system::{self, How};
+
+/// What is done to a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// Opening a file that is there.
+    Open,
+    /// Making or emptying a file.
+    Create,
+    Write,
+    Read,
+    SetLen,
+    Sync,
+    SyncDir,
+    Rename,
+    Remove,
+    MakeDir,
+    List,
+}
+
+/// How it goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing is done and this is the answer. A sync that fails so loses what it was to write, also
+    /// for later syncs that succeed.
+    Error(io::ErrorKind),
+    /// Half is written, then the disk is full. For writes.
+    Short,
+    /// Half is written, or nothing done; from then on everything fails until [`Disk::lose_power`] or
+    /// [`Disk::restart`].
+    Crash,
+}
+
+/// When it goes wrong.
+#[derive(Clone, Debug)]
+pub(crate) struct When {
+    /// With which operation; all if none is given.
+    pub(crate) op: Option<Op>,
+    /// On paths that contain this.
+    pub(crate) path: &'static str,
+    /// How many such operations go well before.
+    pub(crate) after: u64,
+    /// How often.
+    pub(crate) times: u64,
+    /// How.
+    pub(crate) fault: Fault,
+}
+
+impl When {
+    /// Each `op` from now on.
+    pub(crate) fn every(op: Op, fault: Fault) -> When {
+        When {
+            op: Some(op),
+            path: "",
+            after: 0,
+            times: u64::MAX,
+            fault,
+        }
+    }
+
+    /// The operation after `after` others.
+    pub(crate) fn nth(after: u64, fault: Fault) -> When {
+        When {
+            op: None,
+            path: "",
+            after,
+            times: 1,
+            fault,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    root: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    when: Option<When>,
+    crashed: bool,
+    nodes: HashMap<u64, Node>,
+    by_identity: HashMap<(u64, u64), u64>,
+    next_node: u64,
+    names: BTreeMap<PathBuf, Entry>,
+    durable_names: BTreeMap<PathBuf, Entry>,
+    name_changes: Vec<NameChange>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    Dir,
+    File(u64),
+}
+
+#[derive(Debug)]
+struct Node {
+    /// Held so that its number goes to no other file.
+    file: File,
+    path: PathBuf,
+    durable: Vec<u8>,
+    changes: Vec<Change>,
+    /// An fsync failed.
+    lost: bool,
+}
+
+#[derive(Debug)]
+enum Change {
+    Write(u64, Vec<u8>),
+    Len(u64),
+}
+
+#[derive(Clone, Debug)]
+enum NameChange {
+    Put(PathBuf, Entry),
+    Gone(PathBuf),
+    Renamed(PathBuf, PathBuf),
+}
+
+static DISKS: RwLock<Vec<Weak<Disk>>> = RwLock::new(Vec::new());
+
+fn disks() -> Vec<Arc<Disk>> {
+    DISKS.read().unwrap().iter().filter_map(Weak::upgrade).collect()
+}
+
+fn over(path: &Path) -> Option<Arc<Disk>> {
+    disks().into_iter().find(|d| path.starts_with(&d.root))
+}
+
+/// The disk that a file is on, and its number there.
+fn holding(file: &File) -> Option<(Arc<Disk>, u64)> {
+    let disks = disks();
+    if disks.is_empty() {
+        return None;
+    }
+    let identity = system::identity(&file.metadata().ok()?);
+    disks.into_iter().find_map(|d| {
+        let node = d.lock().by_identity.get(&identity).copied()?;
+        Some((d, node))
+    })
+}
+
+impl Disk {
+    /// Puts a disk over `root`, which is there; all that is in it counts as durable.
+    pub(crate) fn over(root: &Path) -> Arc<Disk> {
+        let disk = Arc::new(Disk {
+            root: root.to_owned(),
+            state: Mutex::default(),
+        });
+        disk.lock().rescan(root);
+        let mut disks = DISKS.write().unwrap();
+        disks.retain(|d| d.strong_count() > 0);
+        disks.push(Arc::downgrade(&disk));
+        disk
+    }
+
+    /// Arranges for a fault, in place of one that was arranged before.
+    pub(crate) fn fail(&self, when: When) {
+        self.lock().when = Some(when);
+    }
+
+    /// No fault any more.
+    pub(crate) fn mend(&self) {
+        self.lock().when = None;
+    }
+
+    /// Whether the arranged crash has come.
+    pub(crate) fn crashed(&self) -> bool {
+        self.lock().crashed
+    }
+
+    /// After the death of the process: the system goes on, and nothing is lost.
+    pub(crate) fn restart(&self) {
+        let mut state = self.lock();
+        (state.crashed, state.when) = (false, None);
+    }
+
+    /// After the death of the machine: what was not synced is there, or not, or in part. `random` gives
+    /// numbers below its argument. All that used the directory has let go of it.
+    pub(crate) fn lose_power(&self, random: &mut dyn FnMut(u64) -> u64) {
+        let mut state = self.lock();
+        (state.crashed, state.when) = (false, None);
+        let kept = usize::try_from(random(state.name_changes.len() as u64 + 1)).unwrap();
+        let changes = std::mem::take(&mut state.name_changes);
+        for change in changes.into_iter().take(kept) {
+            apply(&mut state.durable_names, change);
+        }
+        let left: Vec<(PathBuf, Entry)> = std::mem::take(&mut state.durable_names).into_iter().collect();
+        let contents: Vec<_> = left
+            .into_iter()
+            .map(|(path, entry)| match entry {
+                Entry::Dir => (path, None),
+                Entry::File(node) => {
+                    let node = &state.nodes[&node];
+                    let modified = node.file.metadata().unwrap().modified().unwrap();
+                    (path, Some((node.after_power_loss(random), modified)))
+                }
+            })
+            .collect();
+        for entry in std::fs::read_dir(&self.root).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => std::fs::remove_dir_all(path).unwrap(),
+                false => std::fs::remove_file(path).unwrap(),
+            }
+        }
+        // Ordered, so that a directory comes before what is in it; a file whose directory is lost is lost.
+        for (path, content) in contents {
+            if !path.parent().unwrap().is_dir() {
+                continue;
+            }
+            match content {
+                None => std::fs::create_dir(path).unwrap(),
+                Some((bytes, modified)) => {
+                    std::fs::write(&path, bytes).unwrap();
+                    let file = File::options().write(true).open(&path).unwrap();
+                    file.set_modified(modified).unwrap();
+                }
+            }
+        }
+        state.rescan(&self.root);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+impl State {
+    fn rescan(&mut self, root: &Path) {
+        self.nodes.clear();
+        self.by_identity.clear();
+        self.names.clear();
+        self.name_changes.clear();
+        self.scan(root);
+        self.durable_names = self.names.clone();
+    }
+
+    fn scan(&mut self, dir: &Path) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                self.names.insert(path.clone(), Entry::Dir);
+                self.scan(&path);
+            } else {
+                let bytes = std::fs::read(&path).unwrap();
+                let node = self.add(&path, bytes);
+                self.names.insert(path, Entry::File(node));
+            }
+        }
+    }
+
+    /// Takes a file in, of which `durable` is on disk.
+    fn add(&mut self, path: &Path, durable: Vec<u8>) -> u64 {
+        let file = File::options().read(true).write(true).open(path).unwrap();
+        let identity = system::identity(&file.metadata().unwrap());
+        let id = self.next_node;
+        self.next_node += 1;
+        self.by_identity.insert(identity, id);
+        let node = Node {
+            file,
+            path: path.to_owned(),
+            durable,
+            changes: Vec::new(),
+            lost: false,
+        };
+        self.nodes.insert(id, node);
+        id
+    }
+
+    /// Fails an operation if that is arranged.
+    fn gate(&mut self, op: Op, path: &Path) -> io::Result<()> {
+        if self.crashed {
+            return Err(gone());
+        }
+        let Some(when) = &mut self.when else {
+            return Ok(());
+        };
+        let meant = when.op.is_none_or(|o| o == op) && path.to_string_lossy().contains(when.path);
+        if !meant {
+            return Ok(());
+        }
+        if when.after > 0 {
+            when.after -= 1;
+            return Ok(());
+        }
+        if when.times == 0 {
+            return Ok(());
+        }
+        when.times -= 1;
+        match when.fault {
+            Fault::Error(kind) => Err(kind.into()),
+            Fault::Short => Err(io::ErrorKind::StorageFull.into()),
+            Fault::Crash => {
+                self.crashed = true;
+                Err(gone())
+            }
+        }
+    }
+
+    fn rename(&mut self, change: NameChange) {
+        apply(&mut self.names, change.clone());
+        self.name_changes.push(change);
+    }
+
+    /// Forgets files that have no name left.
+    fn forget_nameless(&mut self) {
+        let pending = self.name_changes.iter().filter_map(|c| match c {
+            NameChange::Put(_, entry) => Some(entry),
+            _ => None,
+        });
+        let named = self.names.values().chain(self.durable_names.values());
+        let named: HashSet<u64> = named
+            .chain(pending)
+            .filter_map(|e| match e {
+                Entry::File(node) => Some(*node),
+                Entry::Dir => None,
+            })
+            .collect();
+        self.nodes.retain(|id, _| named.contains(id));
+        self.by_identity.retain(|_, id| named.contains(id));
+    }
+}
+
+impl Node {
+    fn after_power_loss(&self, random: &mut dyn FnMut(u64) -> u64) -> Vec<u8> {
+        let mut bytes = self.durable.clone();
+        let (mode, last) = (random(5), random(self.changes.len() as u64 + 1));
+        for (n, change) in self.changes.iter().enumerate() {
+            let whole = match mode {
+                0 => false,
+                1 => true,
+                2 => (n as u64) < last,
+                _ => random(2) == 0,
+            };
+            match change {
+                Change::Len(size) if whole => bytes.resize(usize::try_from(*size).unwrap(), 0),
+                Change::Write(at, new) if whole => put(&mut bytes, *at, new),
+                Change::Write(at, new) if mode == 2 && n as u64 == last => {
+                    let torn = usize::try_from(random(new.len() as u64 + 1)).unwrap();
+                    put(&mut bytes, *at, &new[..torn]);
+                }
+                // The length came to the disk, the bytes did not.
+                Change::Write(at, new) if mode == 4 => {
+                    let end = usize::try_from(*at).unwrap() + new.len();
+                    bytes.resize(bytes.len().max(end), 0);
+                }
+                _ => {}
+            }
+        }
+        bytes
+    }
+}
+
+fn put(bytes: &mut Vec<u8>, at: u64, new: &[u8]) {
+    let at = usize::try_from(at).unwrap();
+    let end = at + new.len();
+    bytes.resize(bytes.len().max(end), 0);
+    bytes[at..end].copy_from_slice(new);
+}
+
+fn apply(names: &mut BTreeMap<PathBuf, Entry>, change: NameChange) {
+    match change {
+        NameChange::Put(path, entry) => {
+            names.insert(path, entry);
+        }
+        NameChange::Gone(path) => {
+            names.remove(&path);
+        }
+        NameChange::Renamed(from, to) => {
+            if let Some(entry) = names.remove(&from) {
+                names.insert(to, entry);
+            }
+        }
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the power is gone")
+}
+
+pub(super) fn open(path: &Path, how: How) -> io::Result<File> {
+    let Some(disk) = over(path) else {
+        return system::open(path, how);
+    };
+    let mut state = disk.lock();
+    let there = path.exists();
+    let makes = !there || how == How::Empty;
+    state.gate(if makes { Op::Create } else { Op::Open }, path)?;
+    let before = there.then(|| std::fs::read(path).unwrap_or_default());
+    let file = system::open(path, how)?;
+    let known = match state.names.get(path) {
+        Some(Entry::File(node)) => Some(*node),
+        _ => None,
+    };
+    match (before, known) {
+        (None, _) => {
+            let node = state.add(path, Vec::new());
+            state.rename(NameChange::Put(path.to_owned(), Entry::File(node)));
+        }
+        // Made behind the disk's back, by a test.
+        (Some(bytes), None) => {
+            let node = state.add(path, bytes);
+            state.names.insert(path.to_owned(), Entry::File(node));
+            state.durable_names.insert(path.to_owned(), Entry::File(node));
+        }
+        (Some(_), Some(_)) => {}
+    }
+    if there && how == How::Empty {
+        let node = match state.names[path] {
+            Entry::File(node) => node,
+            Entry::Dir => unreachable!("it was opened as a file"),
+        };
+        state
+            .nodes
+            .get_mut(&node)
+            .expect("named")
+            .changes
+            .push(Change::Len(0));
+    }
+    Ok(file)
+}
+
+/// Does something to an open file if it goes well; `change` is what a power loss may undo.
+fn touch<T>(
+    file: &File,
+    op: Op,
+    work: impl FnOnce(bool) -> io::Result<T>,
+    change: impl FnOnce(&T) -> Option<Change>,
+) -> io::Result<T> {
+    let Some((disk, id)) = holding(file) else {
+        return work(true);
+    };
+    let mut state = disk.lock();
+    let Some(path) = state.nodes.get(&id).map(|n| n.path.clone()) else {
+        return work(true);
+    };
+    let fault = state.when.as_ref().map(|w| w.fault);
+    let was_crashed = state.crashed;
+    if let Err(e) = state.gate(op, &path) {
+        let half = op == Op::Write && !was_crashed && matches!(fault, Some(Fault::Short | Fault::Crash));
+        if half {
+            let done = work(false)?;
+            let node = state.nodes.get_mut(&id).expect("it is held");
+            node.changes.extend(change(&done));
+            if fault == Some(Fault::Short) {
+                state.when = Some(When {
+                    times: 1,
+                    ..When::every(Op::Write, Fault::Error(io::ErrorKind::StorageFull))
+                });
+                return Ok(done);
+            }
+        }
+        if op == Op::Sync && matches!(fault, Some(Fault::Error(_))) {
+            state.nodes.get_mut(&id).expect("it is held").lost = true;
+        }
+        return Err(e);
+    }
+    let done = work(true)?;
+    let node = state.nodes.get_mut(&id).expect("it is held");
+    node.changes.extend(change(&done));
+    Ok(done)
+}
+
+pub(super) fn write_at(file: &File, bytes: &[u8], position: u64) -> io::Result<usize> {
+    let work = |whole| {
+        let part = if whole { bytes } else { &bytes[..bytes.len() / 2] };
+        match part {
+            [] => Ok(0),
+            part => system::write_at(file, part, position),
+        }
+    };
+    let change = |n: &usize| Some(Change::Write(position, bytes[..*n].to_vec()));
+    touch(file, Op::Write, work, change)
+}
+
+pub(super) fn read_at(file: &File, into: &mut [u8], position: u64) -> io::Result<usize> {
+    touch(
+        file,
+        Op::Read,
+        |_| system::read_at(file, into, position),
+        |_| None,
+    )
+}
+
+pub(super) fn set_len(file: &File, size: u64) -> io::Result<()> {
+    let work = |_| system::set_len(file, size);
+    touch(file, Op::SetLen, work, |()| Some(Change::Len(size)))
+}
+
+pub(super) fn sync(file: &File) -> io::Result<()> {
+    if holding(file).is_none() {
+        return system::sync(file);
+    }
+    // Not the real one: nobody pulls the plug of the machine that runs the tests.
+    touch(file, Op::Sync, |_| Ok(()), |()| None)?;
+    if let Some((disk, id)) = holding(file) {
+        let mut state = disk.lock();
+        if let Some(node) = state.nodes.get_mut(&id)
+            && !node.lost
+        {
+            let path = node.path.clone();
+            node.changes.clear();
+            node.durable = whole(&node.file).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        }
+    }
+    Ok(())
+}
+
+fn whole(file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).unwrap()];
+    let mut done = 0;
+    while done < bytes.len() {
+        match system::read_at(file, &mut bytes[done..], done as u64)? {
+            0 => break,
+            n => done += n,
+        }
+    }
+    Ok(bytes)
+}
+
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+    let Some(disk) = over(dir) else {
+        return system::sync_dir(dir);
+    };
+    let mut state = disk.lock();
+    state.gate(Op::SyncDir, dir)?;
+    if !dir.is_dir() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let state = &mut *state;
+    let inside = |change: &mut NameChange| {
+        let path = match change {
+            NameChange::Put(path, _) | NameChange::Gone(path) | NameChange::Renamed(path, _) => path,
+        };
+        path.parent() == Some(dir)
+    };
+    for change in state.name_changes.extract_if(.., inside) {
+        apply(&mut state.durable_names, change);
+    }
+    state.forget_nameless();
+    Ok(())
+}
+
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let Some(disk) = over(from) else {
+        return system::rename(from, to);
+    };
+    let mut state = disk.lock();
+    state.gate(Op::Rename, from)?;
+    adopt(&mut state, from);
+    system::rename(from, to)?;
+    if let Some(Entry::File(node)) = state.names.get(from).copied() {
+        state.nodes.get_mut(&node).expect("named").path = to.to_owned();
+    }
+    state.rename(NameChange::Renamed(from.to_owned(), to.to_owned()));
+    Ok(())
+}
+
+/// Takes in a file that a test made behind the disk's back.
+fn adopt(state: &mut State, path: &Path) {
+    if path.is_file() && !state.names.contains_key(path) {
+        let bytes = std::fs::read(path).unwrap();
+        let node = state.add(path, bytes);
+        state.names.insert(path.to_owned(), Entry::File(node));
+        state.durable_names.insert(path.to_owned(), Entry::File(node));
+    }
+}
+
+pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+    let Some(disk) = over(path) else {
+        return system::remove_file(path);
+    };
+    let mut state = disk.lock();
+    state.gate(Op::Remove, path)?;
+    adopt(&mut state, path);
+    system::remove_file(path)?;
+    state.rename(NameChange::Gone(path.to_owned()));
+    Ok(())
+}
+
+pub(super) fn remove_dir_all(path: &Path) -> io::Result<()> {
+    if over(path).is_none() {
+        return system::remove_dir_all(path);
+    }
+    for name in list(path)? {
+        let inner = path.join(name);
+        match inner.is_dir() {
+            true => remove_dir_all(&inner)?,
+            false => remove_file(&inner)?,
+        }
+    }
+    remove_dir(path)
+}
+
+pub(super) fn remove_dir(path: &Path) -> io::Result<()> {
+    let Some(disk) = over(path) else {
+        return system::remove_dir(path);
+    };
+    let mut state = disk.lock();
+    state.gate(Op::Remove, path)?;
+    system::remove_dir(path)?;
+    state.rename(NameChange::Gone(path.to_owned()));
+    Ok(())
+}
+
+pub(super) fn create_dir_all(path: &Path) -> io::Result<()> {
+    let Some(disk) = over(path) else {
+        return system::create_dir_all(path);
+    };
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        create_dir_all(parent)?;
+    }
+    let mut state = disk.lock();
+    state.gate(Op::MakeDir, path)?;
+    std::fs::create_dir(path)?;
+    state.rename(NameChange::Put(path.to_owned(), Entry::Dir));
+    Ok(())
+}
+
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if let Some(disk) = over(path) {
+        disk.lock().gate(Op::Read, path)?;
+    }
+    system::read(path)
+}
+
+pub(super) fn list(dir: &Path) -> io::Result<Vec<OsString>> {
+    if let Some(disk) = over(dir) {
+        disk.lock().gate(Op::List, dir)?;
+    }
+    system::list(dir)
+}
+
+pub(super) fn space(dir: &Path) -> io::Result<(u64, u64)> {
+    system::space(dir)
+}
