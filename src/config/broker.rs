@@ -112,6 +112,20 @@ pub struct BrokerConfig {
     pub log_flush_scheduler_interval: Duration,
     /// `log.flush.offset.checkpoint.interval.ms`
     pub log_flush_offset_checkpoint_interval: Duration,
+    /// `log.cleaner.enable`
+    pub log_cleaner_enable: bool,
+    /// `log.cleaner.threads`
+    pub log_cleaner_threads: usize,
+    /// `log.cleaner.dedupe.buffer.size`
+    pub log_cleaner_dedupe_buffer_size: u64,
+    /// `log.cleaner.io.buffer.load.factor`
+    pub log_cleaner_io_buffer_load_factor: f64,
+    /// `log.cleaner.io.buffer.size`
+    pub log_cleaner_io_buffer_size: usize,
+    /// `log.cleaner.io.max.bytes.per.second`
+    pub log_cleaner_io_max_bytes_per_second: f64,
+    /// `log.cleaner.backoff.ms`
+    pub log_cleaner_backoff: Duration,
     /// `num.recovery.threads.per.data.dir`
     pub num_recovery_threads_per_data_dir: usize,
     /// `message.max.bytes`, which is also `log.max_message_bytes`.
@@ -238,6 +252,14 @@ impl BrokerConfig {
             log_retention_check_interval: v.millis("log.retention.check.interval.ms"),
             log_flush_scheduler_interval: v.millis("log.flush.scheduler.interval.ms"),
             log_flush_offset_checkpoint_interval: v.millis("log.flush.offset.checkpoint.interval.ms"),
+            log_cleaner_enable: v.boolean("log.cleaner.enable"),
+            log_cleaner_threads: v.size("log.cleaner.threads").max(1),
+            log_cleaner_dedupe_buffer_size: u64::try_from(v.long("log.cleaner.dedupe.buffer.size"))
+                .unwrap_or(0),
+            log_cleaner_io_buffer_load_factor: v.double("log.cleaner.io.buffer.load.factor"),
+            log_cleaner_io_buffer_size: v.size("log.cleaner.io.buffer.size"),
+            log_cleaner_io_max_bytes_per_second: v.double("log.cleaner.io.max.bytes.per.second"),
+            log_cleaner_backoff: v.millis("log.cleaner.backoff.ms"),
             num_recovery_threads_per_data_dir: v.size("num.recovery.threads.per.data.dir"),
             message_max_bytes: v.int("message.max.bytes"),
             replica_lag_time_max: v.millis("replica.lag.time.max.ms"),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::message::Offset;
 use crate::message::set::{ENTRY_OVERHEAD, MIN_MESSAGE};
+use crate::util::clock::WallMs;
 use crate::util::fs::{self, Context, FileSlice};
 
 use super::{Error, Result};
@@ -52,9 +53,20 @@ impl DataFile {
         })
     }
 
-    /// Its path when it was opened.
+    /// Its path when it was opened, or as it was last told.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Tells that the file was renamed.
+    pub(crate) fn set_path(&mut self, path: PathBuf) {
+        self.path = path;
+    }
+
+    /// Sets the file's time of change.
+    pub(crate) fn set_modified(&self, modified: WallMs) -> Result<()> {
+        let set = self.file.set_modified(modified.to_system());
+        set.map_err(|e| self.failed("set the time of", e))
     }
 
     /// The open file.

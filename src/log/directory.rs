@@ -1,5 +1,5 @@
 //! One entry of `log.dirs`: who uses it, whether its disk can be trusted, how much room it has, up to
-//! where its logs are on disk.
+//! where its logs are on disk, and cleaned.
 //!
 //! A directory fails once and for good: after a write or an fsync that went wrong nobody can say what is
 //! on disk, and a later success would say nothing about it. Its logs are offline until the broker is
@@ -18,6 +18,7 @@ use crate::util::clock::WallMs;
 use crate::util::fs::{self, FileLock, Space};
 
 use super::checkpoint::RecoveryPoints;
+use super::cleaner::CleanerPoints;
 use super::{Error, Result, files};
 
 /// Room that appends leave to what keeps a broker going: indexes, checkpoints, renames.
@@ -34,6 +35,7 @@ pub(crate) struct LogDir {
     /// Until the shutdown; none if it failed before it was locked.
     lock: Mutex<Option<FileLock>>,
     points: RecoveryPoints,
+    cleaner_points: CleanerPoints,
     failure: OnceLock<String>,
     room: Room,
     /// Counts the directories that failed.
@@ -56,6 +58,7 @@ impl LogDir {
     pub(crate) fn new(path: PathBuf, lock: FileLock, failures: watch::Sender<usize>) -> LogDir {
         LogDir {
             points: RecoveryPoints::read(&path),
+            cleaner_points: CleanerPoints::read(&path),
             ..LogDir::unusable(path, Some(lock), failures)
         }
     }
@@ -70,6 +73,7 @@ impl LogDir {
     fn unusable(path: PathBuf, lock: Option<FileLock>, failures: watch::Sender<usize>) -> LogDir {
         LogDir {
             points: RecoveryPoints::none(&path),
+            cleaner_points: CleanerPoints::none(&path),
             path,
             lock: Mutex::new(lock),
             failure: OnceLock::new(),
@@ -90,6 +94,11 @@ impl LogDir {
     /// The recovery points of its logs.
     pub(crate) fn points(&self) -> &RecoveryPoints {
         &self.points
+    }
+
+    /// Up to where its logs were cleaned.
+    pub(crate) fn cleaner_points(&self) -> &CleanerPoints {
+        &self.cleaner_points
     }
 
     /// Whether it was left in order, so that its logs need no recovery.

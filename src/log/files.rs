@@ -1,7 +1,7 @@
 //! The names of a log's files, and nothing of what is in them.
 //!
 //! ```text
-//! <log dir>/.lock  .kafka_cleanshutdown  recovery-point-offset-checkpoint
+//! <log dir>/.lock  .kafka_cleanshutdown  recovery-point-offset-checkpoint  cleaner-offset-checkpoint
 //! <log dir>/<topic>-<partition>/<base offset, 20 digits>.log    the messages
 //!                               <base offset, 20 digits>.index  where to find them
 //! ```
@@ -19,6 +19,8 @@ pub const LOCK: &str = ".lock";
 pub const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// Up to where each log of a directory is known to be on disk.
 pub const RECOVERY_CHECKPOINT: &str = "recovery-point-offset-checkpoint";
+/// Up to where each log of a directory was cleaned.
+pub const CLEANER_CHECKPOINT: &str = "cleaner-offset-checkpoint";
 /// Made first when a partition's directory is removed, so that a crash midway is finished at the
 /// next start. A JVM broker ignores it.
 pub const DELETING: &str = ".kafka_deleting";

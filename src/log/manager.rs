@@ -22,6 +22,7 @@ use crate::util::clock::Clock;
 use crate::util::fs;
 
 use super::chores::Chores;
+use super::cleaner::{Cleaner, CleanerSettings};
 use super::directory::LogDir;
 use super::recovery::{self, Recovery};
 use super::{Error, Log, Result, files};
@@ -39,6 +40,8 @@ pub struct ManagerSettings {
     pub checkpoint: Duration,
     /// What passes from the start before any of these happens first.
     pub first_delay: Duration,
+    /// How logs are compacted; `None` if they are not (`log.cleaner.enable`).
+    pub cleaner: Option<CleanerSettings>,
 }
 
 impl Default for ManagerSettings {
@@ -49,6 +52,7 @@ impl Default for ManagerSettings {
             flush_check: Duration::MAX,
             checkpoint: Duration::from_secs(60),
             first_delay: Duration::from_secs(30),
+            cleaner: Some(CleanerSettings::default()),
         }
     }
 }
@@ -65,6 +69,7 @@ pub struct LogManager {
     settings: ManagerSettings,
     clock: Clock,
     chores: Arc<Chores>,
+    cleaner: Option<Arc<Cleaner>>,
     /// Rings when some log's `flush.ms` may have changed.
     flush_changed: Notify,
     /// Counts the directories that failed.
@@ -107,7 +112,14 @@ impl LogManager {
         let clean = dirs.iter().all(|d| d.was_left_in_order());
         loading::enter(&dirs)?;
         info!("Logs loading complete.");
+        for dir in dirs.iter().filter(|d| d.failure().is_none()) {
+            if let Err(e) = dir.watch(dir.cleaner_points().retain(|tp| logs.contains_key(tp))) {
+                warn!("{e}");
+            }
+        }
+        let cleaner = settings.cleaner.clone();
         Ok(LogManager {
+            cleaner: cleaner.map(|settings| Arc::new(Cleaner::new(settings, clock.clone()))),
             dirs,
             logs: RwLock::new(logs),
             unloaded,
@@ -150,6 +162,11 @@ impl LogManager {
             Some(dir) => dir.check().map(|()| None),
             None => Ok(None),
         }
+    }
+
+    /// What compacts the logs, unless nothing is to.
+    pub fn cleaner(&self) -> Option<&Arc<Cleaner>> {
+        self.cleaner.as_ref()
     }
 
     /// The log directories that have not failed.
@@ -198,6 +215,7 @@ impl LogManager {
         }
         let dir = self.least_loaded()?;
         let path = dir.path().join(tp.dir_name());
+        dir.watch(dir.cleaner_points().forget(tp))?;
         let loaded = dir.watch(self.make(&path, &config))?;
         info!("Created log for partition {tp} in {}.", dir.path().display());
         let log = Arc::new(Log::new(
@@ -290,7 +308,8 @@ impl LogManager {
                 self.chores.remove_dir_later(path, self.clock.now());
             }
         }
-        self.checkpoint_recovery_points()
+        let forgotten = dir.watch(dir.cleaner_points().forget(tp));
+        self.checkpoint_recovery_points().and(forgotten)
     }
 
     /// Removes the directories that had to wait for readers.

@@ -4,8 +4,8 @@
 //! Reading order: [`files`] (names), [`data_file`] and [`offset_index`] (one file each), [`segment`]
 //! (the pair), [`validate`] (what may enter), [`partition_log`] ([`Log`]: append, read, cut),
 //! [`retention`], [`scan`] and [`recovery`] (from files to a log), [`checkpoint`], [`directory`] (one entry
-//! of `log.dirs`, and whether its disk can be trusted), [`chores`] (work for later), [`manager`] (all logs
-//! of a broker).
+//! of `log.dirs`, and whether its disk can be trusted), [`chores`] (work for later), [`cleaner`]
+//! (compaction), [`manager`] (all logs of a broker).
 //!
 //! What is durable when: an append is in the system's page cache when it returns, so it survives the
 //! death of the process; [`Log::flush`] puts all before it on disk, so it survives the death of the
@@ -13,6 +13,7 @@
 
 pub mod checkpoint;
 mod chores;
+mod cleaner;
 mod data_file;
 mod directory;
 pub mod error;
@@ -30,6 +31,7 @@ mod validate;
 mod testing;
 
 pub use checkpoint::OffsetCheckpoint;
+pub use cleaner::{Cleaner, CleanerSettings};
 pub use error::{Error, Result};
 pub use manager::{LogManager, ManagerSettings};
 pub use partition_log::{Appended, Fetched, Log, LogPosition};

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::message::Offset;
+use crate::util::clock::WallMs;
 use crate::util::fs::{self, Context};
 
 use super::Result;
@@ -76,6 +77,8 @@ struct State {
     last: Option<Entry>,
     /// Written and not yet synced.
     dirty: bool,
+    /// The path leads to another file or to none; `file` is all there is.
+    detached: bool,
 }
 
 impl OffsetIndex {
@@ -250,10 +253,13 @@ impl OffsetIndex {
         self.write_pending(&mut self.lock())
     }
 
-    /// Afterwards all entries are on disk.
+    /// Afterwards all entries are on disk. Nothing for an index whose segment was given up.
     pub(crate) fn sync(&self) -> Result<()> {
         let file = {
             let mut state = self.lock();
+            if state.detached {
+                return Ok(());
+            }
             self.write_pending(&mut state)?;
             if !std::mem::take(&mut state.dirty) {
                 return Ok(());
@@ -266,12 +272,41 @@ impl OffsetIndex {
     /// Writes all out and gives memory and handle back: nothing will be appended for long.
     pub(crate) fn rest(&self) -> Result<()> {
         let mut state = self.lock();
+        if state.detached {
+            return Ok(());
+        }
         self.write_pending(&mut state)?;
         state.tail = Vec::new();
         if !state.dirty {
             state.file = None;
         }
         Ok(())
+    }
+
+    /// Keeps the file, if it can be opened, and never looks at the path again: the segment is given up,
+    /// and the next one of that base has its index there. Whoever still reads the segment goes on.
+    pub(crate) fn detach(&self) {
+        let mut state = self.lock();
+        // Without the file, reads begin at the segment's beginning.
+        let _ = self.file(&mut state);
+        state.detached = true;
+    }
+
+    /// Takes [`Self::detach`] back, as the segment keeps its name after all.
+    pub(crate) fn attach(&self) {
+        self.lock().detached = false;
+    }
+
+    /// Tells that the file was renamed.
+    pub(crate) fn set_path(&mut self, path: PathBuf) {
+        self.path = path;
+    }
+
+    /// Sets the file's time of change.
+    pub(crate) fn set_modified(&self, modified: WallMs) -> Result<()> {
+        let file = self.file(&mut self.lock())?;
+        let set = file.set_modified(modified.to_system());
+        Ok(set.during("set the time of", &self.path)?)
     }
 
     /// Its path.
@@ -299,6 +334,9 @@ impl OffsetIndex {
     fn file(&self, state: &mut State) -> fs::Result<Arc<File>> {
         if let Some(file) = &state.file {
             return Ok(Arc::clone(file));
+        }
+        if state.detached {
+            return Err(io::Error::from(io::ErrorKind::NotFound)).during("open", &self.path);
         }
         let file = Arc::new(fs::open(&self.path)?);
         state.file = Some(Arc::clone(&file));

@@ -2,6 +2,8 @@
 //!
 //! Invariants:
 //! - Appends, truncations and retention hold `writer`; there is one of them at a time.
+//! - Segments that grow no more are changed by the cleaner without `writer`, and by truncations and
+//!   retention: whoever does it has the log's turn ([`Turns`]), taken before `writer`.
 //! - `end` is set after the bytes before it are written: who reads `end` may read up to it. Readers take
 //!   no lock that an append holds while it writes.
 //! - `segments` is never empty, its last is the one that grows, and `end.segment` is that one's base.
@@ -11,6 +13,7 @@
 
 mod changing;
 mod reading;
+mod replacing;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,6 +29,7 @@ use crate::util::clock::{Clock, WallMs};
 use crate::util::fs::FileSlice;
 
 use super::chores::Chores;
+use super::cleaner::Turns;
 use super::directory::LogDir;
 use super::recovery::Loaded;
 use super::segment::Segment;
@@ -99,11 +103,12 @@ pub struct Log {
     flushing: Mutex<()>,
     /// The directory has names that are not known to be on disk.
     names_changed: AtomicBool,
-    /// Retention keeps what is at or above it.
+    /// Retention and compaction keep what is at or above it.
     high_watermark: AtomicI64,
     clock: Clock,
     chores: Arc<Chores>,
     directory: Arc<LogDir>,
+    turns: Turns,
 }
 
 /// What only the holder of the append lock touches.
@@ -147,6 +152,7 @@ impl Log {
             position: active.size(),
         };
         Log {
+            turns: Turns::new(topic_partition.clone()),
             topic_partition,
             dir,
             config: RwLock::new(Arc::new(config)),
@@ -320,13 +326,15 @@ impl Log {
         Arc::clone(&self.config.read().expect("a log user panicked"))
     }
 
-    /// Puts other settings in force. Segments that are there keep what they were made with.
+    /// Puts other settings in force. Segments that are there keep what they were made with. A cleaning
+    /// under way ends soon if the log is not to be compacted any more.
     pub fn set_config(&self, config: Arc<LogConfig>) {
+        self.turns.put_aside(None);
         *self.config.write().expect("a log user panicked") = config;
     }
 
-    /// Tells up to where replicas agree: retention removes nothing at or above. Until it is told,
-    /// nothing is kept for that reason.
+    /// Tells up to where replicas agree: retention removes nothing at or above, compaction does not look
+    /// there. Until it is told, nothing is kept for that reason.
     pub fn set_high_watermark(&self, offset: Offset) {
         self.high_watermark.store(offset, Ordering::Relaxed);
     }

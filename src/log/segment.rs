@@ -250,6 +250,7 @@ impl Segment {
     /// Renames both files to `.deleted`. Readers that hold the segment go on reading. What an earlier
     /// attempt got done is not done again.
     pub(crate) fn mark_deleted(&self, dir: &Path) -> Result<()> {
+        self.index.detach();
         for kind in [Kind::Log, Kind::Index] {
             let from = files::path(dir, self.base, kind, State::Plain);
             let to = files::path(dir, self.base, kind, State::Deleted);
@@ -258,6 +259,77 @@ impl Segment {
                 Err(e) if e.source.kind() == std::io::ErrorKind::NotFound => {}
                 other => other?,
             }
+        }
+        Ok(())
+    }
+
+    /// Takes [`Self::mark_deleted`] back, also a half of it. A lost index is rebuilt at the next start.
+    pub(crate) fn unmark_deleted(&self, dir: &Path) -> Result<()> {
+        for kind in [Kind::Log, Kind::Index] {
+            let plain = files::path(dir, self.base, kind, State::Plain);
+            if plain.exists() {
+                continue;
+            }
+            match fs::rename(&files::path(dir, self.base, kind, State::Deleted), &plain) {
+                Err(e) if kind == Kind::Index && e.source.kind() == std::io::ErrorKind::NotFound => {}
+                other => other?,
+            }
+        }
+        self.index.attach();
+        Ok(())
+    }
+
+    /// Makes an empty segment in files of the cleaner's, to be filled with what is kept of `head` and
+    /// those behind it. What an earlier attempt left is removed.
+    pub(crate) fn create_cleaned(dir: &Path, head: &Segment) -> Result<Segment> {
+        let path = |kind| files::path(dir, head.base, kind, State::Cleaned);
+        fs::remove_file(&path(Kind::Log))?;
+        fs::remove_file(&path(Kind::Index))?;
+        Ok(Segment {
+            base: head.base,
+            // Never preallocated: it is not known how much is kept.
+            data: DataFile::create(path(Kind::Log), 0)?,
+            index: OffsetIndex::create(path(Kind::Index), head.base)?,
+            created: AtomicI64::new(head.created.load(Ordering::Relaxed)),
+            modified: AtomicI64::new(head.modified().0),
+            jitter: head.jitter,
+            index_interval: head.index_interval,
+            index_entries: head.index_entries,
+            since_index_entry: AtomicU64::new(0),
+        })
+    }
+
+    /// Makes a cleaner's segment durable, with the time of change of the last one that it was made of.
+    pub(crate) fn complete(&self, modified: WallMs) -> Result<()> {
+        self.index.write_out()?;
+        self.data.set_modified(modified)?;
+        self.index.set_modified(modified)?;
+        self.modified.store(modified.0, Ordering::Relaxed);
+        self.sync()
+    }
+
+    /// Renames those of its files that have the state `from`; they stay open. After a failure the first may
+    /// be renamed and the second not.
+    pub(crate) fn move_files(&mut self, dir: &Path, from: State, to: State) -> Result<()> {
+        let path = |kind, state| files::path(dir, self.base, kind, state);
+        if self.data.path() == path(Kind::Log, from) {
+            fs::rename(self.data.path(), &path(Kind::Log, to))?;
+            self.data.set_path(path(Kind::Log, to));
+        }
+        if self.index.path() == path(Kind::Index, from) {
+            fs::rename(self.index.path(), &path(Kind::Index, to))?;
+            self.index.set_path(path(Kind::Index, to));
+        }
+        Ok(())
+    }
+
+    /// Removes the files of a cleaner's segment that takes nobody's place.
+    pub(crate) fn discard(self) -> Result<()> {
+        let paths = [self.data.path().to_owned(), self.index.path().to_owned()];
+        // Closed first: some systems remove no file that is open.
+        drop(self);
+        for path in &paths {
+            fs::remove_file(path)?;
         }
         Ok(())
     }

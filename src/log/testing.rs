@@ -14,13 +14,22 @@ use crate::message::{Codec, Message, Offset, SetBuilder, flatten};
 use crate::util::clock::{Clock, WallMs};
 use crate::util::fs;
 
-use super::{Log, LogManager, ManagerSettings, Result};
+use super::{CleanerSettings, Log, LogManager, ManagerSettings, Result};
 
 /// A producer's set of these values without keys.
 pub(crate) fn set(codec: Codec, values: &[&[u8]]) -> BytesMut {
     let mut builder = SetBuilder::new(codec, usize::MAX);
     for value in values {
         assert!(builder.append(None, Some(value)));
+    }
+    BytesMut::from(&builder.finish()[..])
+}
+
+/// A producer's set of these keys and values; `None` is null.
+pub(crate) fn keyed(codec: Codec, messages: &[(Option<&str>, Option<&str>)]) -> BytesMut {
+    let mut builder = SetBuilder::new(codec, usize::MAX);
+    for (key, value) in messages {
+        assert!(builder.append(key.map(str::as_bytes), value.map(str::as_bytes)));
     }
     BytesMut::from(&builder.finish()[..])
 }
@@ -52,6 +61,7 @@ pub(crate) struct Ground {
     pub(crate) dirs: Vec<PathBuf>,
     pub(crate) clock: Clock,
     pub(crate) config: LogConfig,
+    pub(crate) cleaner: CleanerSettings,
 }
 
 impl Ground {
@@ -62,12 +72,14 @@ impl Ground {
             root,
             clock: Clock::manual(Clock::system().wall()),
             config,
+            cleaner: CleanerSettings::default(),
         }
     }
 
     pub(crate) fn try_open(&self) -> Result<LogManager> {
         let settings = ManagerSettings {
             recovery_threads_per_dir: 2,
+            cleaner: Some(self.cleaner.clone()),
             ..ManagerSettings::default()
         };
         let (topics, clock) = (HashMap::new(), self.clock.clone());

@@ -173,8 +173,15 @@ impl ReplicaManager {
         fatal: Fatal,
         clock: Clock,
     ) -> log::Result<Arc<ReplicaManager>> {
+        let high_watermarks = HighWatermarks::open(&logs)?;
+        for log in logs.all() {
+            // Until it has a role: the cleaner must not go beyond.
+            if let Some(offset) = high_watermarks.of(&log) {
+                log.set_high_watermark(offset);
+            }
+        }
         Ok(Arc::new(ReplicaManager {
-            high_watermarks: HighWatermarks::open(&logs)?,
+            high_watermarks,
             settings,
             logs,
             store,

@@ -38,7 +38,7 @@ use crate::config::BrokerConfig;
 use crate::config::broker::InterBrokerProtocol;
 use crate::controller::{Controller, ControllerSettings};
 use crate::coordinator::{Coordinator, CoordinatorSettings};
-use crate::log::{self, LogManager, ManagerSettings};
+use crate::log::{self, CleanerSettings, LogManager, ManagerSettings};
 use crate::metrics::{Gauge, Name, Registry};
 use crate::network::{self, Limits, Listener, NetworkSettings};
 use crate::replica::{Fatal, ReplicaManager, ReplicaSettings};
@@ -276,6 +276,13 @@ async fn assemble(parts: &mut Parts, config: Arc<BrokerConfig>, metrics: Registr
         clock.clone(),
     )?;
     show_replicas(&replicas, &metrics);
+    if let Some(logs) = &mut parts.logs {
+        let cleaner = logs.manager.start_cleaner(&logs.shutdown.stop());
+        logs.chores.extend(cleaner);
+    }
+    if let Some(cleaner) = logs.cleaner() {
+        cleaner.show_in(&metrics);
+    }
     let shutdown = Shutdown::new();
     let tasks = replicas.start(shutdown.stop());
     parts.replicas = Some(Replicas {
@@ -412,11 +419,24 @@ async fn open_logs(config: &BrokerConfig, zookeeper: &Session, clock: &Clock) ->
         retention_check: config.log_retention_check_interval,
         flush_check: config.log_flush_scheduler_interval,
         checkpoint: config.log_flush_offset_checkpoint_interval,
+        cleaner: config.log_cleaner_enable.then(|| cleaner_settings(config)),
         ..ManagerSettings::default()
     };
     let (dirs, defaults, clock) = (config.log_dirs.clone(), config.log.clone(), clock.clone());
     let open = move || LogManager::open(&dirs, defaults, &topics, settings, clock);
     Ok(Arc::new(blocking::on_thread(open).await?))
+}
+
+fn cleaner_settings(config: &BrokerConfig) -> CleanerSettings {
+    CleanerSettings {
+        threads: config.log_cleaner_threads,
+        dedupe_buffer_bytes: config.log_cleaner_dedupe_buffer_size,
+        load_factor: config.log_cleaner_io_buffer_load_factor,
+        io_buffer_bytes: config.log_cleaner_io_buffer_size,
+        max_message_bytes: usize::try_from(config.message_max_bytes).unwrap_or(0),
+        io_max_bytes_per_second: config.log_cleaner_io_max_bytes_per_second,
+        backoff: config.log_cleaner_backoff,
+    }
 }
 
 fn network_settings(config: &BrokerConfig) -> NetworkSettings {

@@ -21,3 +21,11 @@ pub async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'sta
         },
     }
 }
+
+/// Waits for something from within work that [`on_thread`] runs.
+///
+/// # Panics
+/// Elsewhere: a thread of the runtime itself must not block.
+pub fn wait<T>(what: impl Future<Output = T>) -> T {
+    tokio::runtime::Handle::current().block_on(what)
+}

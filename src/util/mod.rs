@@ -2,11 +2,12 @@
 //! big-endian reads. Knows no word of the domain.
 //!
 //! Read [`clock`] first, then [`timer`], [`shutdown`], [`codec`], [`fs`], [`blocking`],
-//! [`random`], [`java`].
+//! [`random`], [`date`], [`java`].
 
 pub mod blocking;
 pub mod clock;
 pub mod codec;
+pub mod date;
 pub mod fs;
 pub mod java;
 pub mod random;

@@ -199,6 +199,7 @@ impl Loading<'_> {
 
     fn log(&self, dir: &Arc<LogDir>, tp: &TopicPartition, path: &Path, clean: bool) -> Result<Log> {
         let config = self.topics.get(&*tp.topic).unwrap_or(self.defaults);
+        let cleaned = dir.cleaner_points();
         let loaded = recovery::load(&Recovery {
             dir: path,
             config,
@@ -206,6 +207,12 @@ impl Loading<'_> {
             clean,
             now: self.clock.wall(),
         })?;
+        if cleaned.of(tp).is_some_and(|cleaned| cleaned > loaded.next) {
+            // The log was cut back since, and it is not known how far: all counts as dirty (KAFKA-3330).
+            if let Err(e) = dir.watch(cleaned.forget(tp)) {
+                warn!("{e}");
+            }
+        }
         Ok(Log::new(
             tp.clone(),
             path.to_owned(),

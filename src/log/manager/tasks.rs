@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::log::{debug, error};
+use ::log::{debug, error, info};
 use tokio::task::JoinHandle;
 
-use crate::log::Error;
+use crate::log::{Error, cleaner};
 use crate::util::blocking::on_thread;
 use crate::util::shutdown::Stop;
 
@@ -32,6 +32,20 @@ impl LogManager {
             tokio::spawn(Arc::clone(self).flush_by_time(stop.clone())),
             tokio::spawn(Arc::clone(self).do_chores(stop)),
         ]
+    }
+
+    /// Starts the cleaner's threads, if logs are compacted at all. They end and are joined as those of
+    /// [`LogManager::start`]. To be started when high watermarks are known: they bound what is cleaned.
+    pub fn start_cleaner(self: &Arc<Self>, stop: &Stop) -> Vec<JoinHandle<()>> {
+        let Some(cleaner) = &self.cleaner else {
+            return Vec::new();
+        };
+        info!(target: cleaner::TARGET, "Starting the log cleaner");
+        let start = |thread| {
+            let (cleaner, manager) = (Arc::clone(cleaner), Arc::clone(self));
+            tokio::spawn(cleaner.run(thread, move || manager.all(), stop.clone()))
+        };
+        (0..cleaner.threads()).map(start).collect()
     }
 
     /// Removes what every log's retention no longer lets stay.

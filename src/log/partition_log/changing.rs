@@ -89,6 +89,13 @@ impl Log {
             return Err(Error::NegativeOffset(target));
         }
         let mut writer = self.writer()?;
+        let mut paused = None;
+        while target < writer.active.base() && paused.is_none() {
+            // The cleaner may have one of these segments. Which one grows may change while it lets go.
+            drop(writer);
+            paused = Some(self.turns.pause());
+            writer = self.writer()?;
+        }
         let end = self.end().offset;
         if target > end {
             ::log::info!(
@@ -107,7 +114,7 @@ impl Log {
 
     fn cut(&self, writer: &mut Writer, target: Offset) -> Result<()> {
         let now = self.clock.wall();
-        self.directory.points().lower(&self.topic_partition, target)?;
+        self.vouch_only_below(target)?;
         let above: Vec<Arc<Segment>> = {
             let segments = self.segments();
             let range = segments.range((Bound::Excluded(target), Bound::Unbounded));
@@ -127,6 +134,14 @@ impl Log {
         drop(segments);
         writer.active = active;
         Ok(())
+    }
+
+    /// Makes sure that no checkpoint says anything of offsets from `target` on: what comes there now is not
+    /// what was.
+    fn vouch_only_below(&self, target: Offset) -> Result<()> {
+        self.directory.points().lower(&self.topic_partition, target)?;
+        let cleaned = self.directory.cleaner_points();
+        cleaned.lower(&self.topic_partition, target)
     }
 
     /// Gives up the end of the log, the last segment first, and for certain: a crash leaves no hole, and
@@ -152,6 +167,7 @@ impl Log {
         if target < 0 {
             return Err(Error::NegativeOffset(target));
         }
+        let _paused = self.turns.pause();
         let mut writer = self.writer()?;
         self.restart(&mut writer, target)
     }
@@ -162,7 +178,7 @@ impl Log {
     }
 
     fn replace_all(&self, writer: &mut Writer, target: Offset) -> Result<()> {
-        self.directory.points().lower(&self.topic_partition, target)?;
+        self.vouch_only_below(target)?;
         let all: Vec<Arc<Segment>> = self.segments().values().map(Arc::clone).collect();
         self.retire_all(all.iter().rev())?;
         let fresh = Arc::new(Segment::create(
@@ -183,6 +199,8 @@ impl Log {
     /// Sets the end to `offset` in `active`. The caller holds the segments for writing: no reader
     /// sees the new end with the old segments.
     fn move_end(&self, active: &Segment, offset: Offset) {
+        // What could not be cleaned may be gone.
+        self.turns.put_aside(None);
         *self.end.write().expect("a log user panicked") = LogPosition {
             offset,
             segment: active.base(),
@@ -203,6 +221,8 @@ impl Log {
         if config.compact {
             return Ok(0);
         }
+        // A cleaning may be under way if the log was to be compacted until now.
+        let _paused = self.turns.pause();
         let mut writer = self.writer()?;
         let expired = {
             let all = self.summaries();
@@ -257,9 +277,14 @@ impl Log {
         );
         segment.mark_deleted(&self.dir)?;
         self.names_changed.store(true, Ordering::Relaxed);
+        self.await_removal(segment);
+        Ok(())
+    }
+
+    /// Has a segment's files, renamed already, removed after `file.delete.delay.ms`.
+    pub(super) fn await_removal(&self, segment: &Arc<Segment>) {
         let due = self.clock.now() + self.config().file_delete_delay;
         self.chores.retire(Arc::clone(segment), self.dir.clone(), due);
-        Ok(())
     }
 
     /// Makes all durable and refuses appends from then on; reads go on.
@@ -267,6 +292,7 @@ impl Log {
     /// # Errors
     /// [`Error::Storage`]: the log needs recovery at the next start.
     pub fn close(&self) -> Result<()> {
+        self.turns.end();
         let mut writer = self.writer()?;
         writer.closed = true;
         let result = writer.active.rest().and_then(|()| {
@@ -279,6 +305,7 @@ impl Log {
 
     /// Refuses appends from then on, as the files are about to go.
     pub(crate) fn abandon(&self) {
+        self.turns.end();
         self.writer.lock().expect("a log writer panicked").closed = true;
     }
 }

@@ -7,6 +7,8 @@ use bytes::Bytes;
 
 use super::{Current, quota};
 use crate::jute::{Acl, CreateMode, ErrorCode, Stat, perms};
+use crate::util::clock::WallMs;
+use crate::util::date;
 use crate::zookeeper::{self, Session, Watch, WatchedEvent};
 
 /// Names and arguments, in the order in which the genuine shell lists them.
@@ -476,9 +478,9 @@ async fn tell_of_connection(mut states: tokio::sync::watch::Receiver<zookeeper::
 
 fn print_stat(stat: &Stat) {
     eprintln!("cZxid = 0x{:x}", stat.czxid);
-    eprintln!("ctime = {}", date(stat.ctime));
+    eprintln!("ctime = {}", date::long(WallMs(stat.ctime)));
     eprintln!("mZxid = 0x{:x}", stat.mzxid);
-    eprintln!("mtime = {}", date(stat.mtime));
+    eprintln!("mtime = {}", date::long(WallMs(stat.mtime)));
     eprintln!("pZxid = 0x{:x}", stat.pzxid);
     eprintln!("cversion = {}", stat.cversion);
     eprintln!("dataVersion = {}", stat.version);
@@ -486,18 +488,4 @@ fn print_stat(stat: &Stat) {
     eprintln!("ephemeralOwner = 0x{:x}", stat.ephemeral_owner);
     eprintln!("dataLength = {}", stat.data_length);
     eprintln!("numChildren = {}", stat.num_children);
-}
-
-/// A time as Java's `Date` prints it, in the local zone.
-fn date(ms: i64) -> String {
-    let zone = jiff::tz::TimeZone::system();
-    match jiff::Timestamp::from_millisecond(ms) {
-        Ok(at) => {
-            let there = zone.to_offset_info(at);
-            let local = there.offset().to_datetime(at);
-            let front = local.strftime("%a %b %d %H:%M:%S");
-            format!("{front} {} {}", there.abbreviation(), local.year())
-        }
-        Err(_) => format!("{ms} ms"),
-    }
 }
