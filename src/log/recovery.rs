@@ -227,7 +227,9 @@ fn finish_swap(r: &Recovery<'_>, base: Offset) -> Result<()> {
     let index = OffsetIndex::create(files::path(r.dir, base, Kind::Index, State::Plain), base)?;
     let scan = {
         let data = DataFile::open(swap.clone())?;
-        rebuild(&data, &index, base, interval(r.config), true)?
+        // It was synced before it got its name. A message in it that was damaged before it was cleaned is
+        // no end.
+        rebuild(&data, &index, base, interval(r.config), false)?
     };
     for other in plain(&list(r.dir)?, Kind::Log) {
         if other > base && other < scan.next {

@@ -50,5 +50,9 @@ pub(crate) enum Error {
 /// Result of a part of a cleaning.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
+#[cfg(all(test, unix))]
+mod fault_tests;
+#[cfg(test)]
+mod model_tests;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use crate::util::clock::WallMs;
 use crate::util::shutdown::Shutdown;
 
 /// Settings of a compacted log with small segments, dirty as soon as there is something.
-fn compacted(segment_bytes: i32) -> LogConfig {
+pub(super) fn compacted(segment_bytes: i32) -> LogConfig {
     LogConfig {
         compact: true,
         min_cleanable_dirty_ratio: 0.0,
@@ -22,18 +22,23 @@ fn compacted(segment_bytes: i32) -> LogConfig {
     }
 }
 
-fn put(log: &Log, ground: &Ground, key: &str, value: Option<&str>) -> Offset {
+pub(super) fn put(log: &Log, ground: &Ground, key: &str, value: Option<&str>) -> Offset {
     put_with(log, ground, Codec::None, &[(Some(key), value)])
 }
 
-fn put_with(log: &Log, ground: &Ground, codec: Codec, messages: &[(Option<&str>, Option<&str>)]) -> Offset {
+pub(super) fn put_with(
+    log: &Log,
+    ground: &Ground,
+    codec: Codec,
+    messages: &[(Option<&str>, Option<&str>)],
+) -> Offset {
     log.append_as_leader(keyed(codec, messages), ground.now())
         .unwrap()
         .first
 }
 
 /// Begins a new segment.
-fn roll(log: &Log, ground: &Ground) {
+pub(super) fn roll(log: &Log, ground: &Ground) {
     let end = log.end().offset;
     let config = log.config();
     log.set_config(Arc::new(LogConfig {
@@ -47,7 +52,7 @@ fn roll(log: &Log, ground: &Ground) {
 }
 
 /// Cleans until nothing is dirty enough; returns whether anything was.
-fn clean(manager: &LogManager) -> bool {
+pub(super) fn clean(manager: &LogManager) -> bool {
     let stop = Shutdown::new();
     let cleaner = manager.cleaner().unwrap();
     let mut some = false;
@@ -65,7 +70,7 @@ fn text(bytes: &Option<bytes::Bytes>) -> String {
 }
 
 /// `offset key=value` of each message.
-fn content(log: &Log) -> Vec<String> {
+pub(super) fn content(log: &Log) -> Vec<String> {
     let show = |m: &Message| format!("{} {}={}", m.offset, text(&m.key), text(&m.value));
     read_all(log, log.start_offset(), 100_000)
         .iter()
@@ -74,7 +79,7 @@ fn content(log: &Log) -> Vec<String> {
 }
 
 /// The last value of each key; deleted keys are not there.
-fn state(log: &Log) -> BTreeMap<String, String> {
+pub(super) fn state(log: &Log) -> BTreeMap<String, String> {
     let mut state = BTreeMap::new();
     for m in read_all(log, log.start_offset(), 100_000) {
         match m.value {

@@ -61,6 +61,8 @@ impl Log {
     pub(crate) fn replace_segments(&self, mut cleaned: Segment, old: &[Arc<Segment>]) -> Result<()> {
         if let Err(e) = self.swap_files(&mut cleaned, old) {
             self.stop_for_good(self.take_swap_back(&mut cleaned, old))?;
+            // The next cleaning or start removes what this cannot.
+            let _ = cleaned.discard();
             return Err(e);
         }
         let cleaned = Arc::new(cleaned);
