@@ -123,7 +123,7 @@ fn paths(dir: &Path, topic: &str, suffix: &str) -> Vec<String> {
     names.map(|n| folder.join(n).display().to_string()).collect()
 }
 
-fn genuine_dump(arguments: &[&str]) -> Output {
+pub(crate) fn genuine_dump(arguments: &[&str]) -> Output {
     let all = [&["run", "kafka.tools.DumpLogSegments"], arguments].concat();
     let mut command = genuine::command(&all);
     // Java writes text as the locale says.
@@ -131,7 +131,7 @@ fn genuine_dump(arguments: &[&str]) -> Output {
     run(command, b"", LIMIT)
 }
 
-fn our_dump(arguments: &[&str]) -> Output {
+pub(crate) fn our_dump(arguments: &[&str]) -> Output {
     let mut command = program();
     command.arg("kafka.tools.DumpLogSegments").args(arguments);
     run(command, b"", LIMIT)

@@ -8,6 +8,7 @@ mod support;
 mod bad_input;
 mod broker;
 mod cluster_tools;
+mod compaction;
 mod configs;
 mod configuration;
 mod console;

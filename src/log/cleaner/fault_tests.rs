@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::tests::{clean, compacted, content, put, put_with, roll, state};
 use crate::config::LogConfig;
-use crate::log::testing::Ground;
+use crate::log::testing::{Ground, Random};
 use crate::log::{Log, LogManager};
 use crate::message::Codec;
 use crate::util::fs::testing::{Disk, Fault, Op, When};
@@ -115,13 +115,7 @@ fn a_crash_at_any_operation_of_a_cleaning_loses_nothing() {
         assert!(case.log.segment_count() < before.1);
         content(&case.log)
     };
-    let mut seed = 7_u64;
-    let mut random = |n: u64| {
-        seed = seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 33) % n.max(1)
-    };
+    let mut random = Random(7);
     let mut crashes = 0;
     for power_lost in [false, true] {
         for at in 0.. {
@@ -132,7 +126,7 @@ fn a_crash_at_any_operation_of_a_cleaning_loses_nothing() {
             let crashed = case.disk.crashed();
             crashes += u32::from(crashed);
             let case = match power_lost {
-                true => case.reopen(Some(&mut random)),
+                true => case.reopen(Some(&mut |n| random.below(n))),
                 false => case.reopen(None),
             };
             let what = format!("operation {at}, power lost {power_lost}");

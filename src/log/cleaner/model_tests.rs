@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::LogConfig;
-use crate::log::testing::{Ground, read_all};
+use crate::log::testing::{Ground, Random, read_all};
 use crate::log::{Log, LogManager};
 use crate::message::{Codec, Message, Offset, SetBuilder};
 
@@ -30,27 +30,6 @@ impl Kept {
             key: m.key.as_ref().map(text),
             value: m.value.as_ref().map(text),
         }
-    }
-}
-
-/// SplitMix64: small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
     }
 }
 
