@@ -16,12 +16,12 @@ use crate::message::Offset;
 use crate::util::clock::WallMs;
 use crate::util::fs;
 
+use super::Result;
 use super::data_file::DataFile;
 use super::files::{self, Kind, SegmentFile, State};
 use super::offset_index::OffsetIndex;
 use super::scan::{Scan, rebuild};
 use super::segment::Segment;
-use super::{Error, Result};
 
 /// A directory's segments, ready for use.
 #[derive(Debug)]
@@ -73,14 +73,14 @@ pub(crate) fn load(r: &Recovery<'_>) -> Result<Loaded> {
         if unflushed {
             let (segment, scan) = recover(r, base)?;
             segments.insert(base, segment);
-            if scan.is_some() {
+            if let Some(scan) = scan {
+                end_in(r, &segments[&base], &scan, bases.collect())?;
                 break;
             }
         } else {
             segments.insert(base, open(r, base)?);
         }
     }
-    drop_rest(r, bases)?;
     if segments.is_empty() {
         segments.insert(0, Segment::create(r.dir, 0, r.config, r.now)?);
     }
@@ -92,34 +92,10 @@ fn finish(r: &Recovery<'_>, segments: BTreeMap<Offset, Segment>) -> Result<Loade
         .last_key_value()
         .expect("one was made if there was none")
         .1;
-    let next = match active.next_offset() {
-        // Flushed and damaged since: the end is not known, and writing on would bury it.
-        Err(Error::Damaged { path, reason }) => {
-            warn!("{}: {reason}, the log ends before it", path.display());
-            let scan = rebuild(
-                active.data(),
-                active.index(),
-                active.base(),
-                interval(r.config),
-                false,
-            )?;
-            active.data().truncate(scan.valid)?;
-            scan.next
-        }
-        other => other?,
+    let next = match active.end()? {
+        Some(next) => next,
+        None => trusted_end(r, active)?,
     };
-    // A torn end that a clean stop cannot leave, but a copy of files can.
-    let end = active
-        .find(next.saturating_sub(1), active.size())?
-        .map_or(0, |h| h.next);
-    if end < active.size() {
-        warn!(
-            "Found {} bytes behind the last message of {}, cutting them off.",
-            active.size() - end,
-            active.data().path().display()
-        );
-        active.data().truncate(end)?;
-    }
     let name = r.dir.file_name().unwrap_or_default().to_string_lossy();
     info!("Completed load of log {name} with log end offset {next}");
     Ok(Loaded {
@@ -130,6 +106,23 @@ fn finish(r: &Recovery<'_>, segments: BTreeMap<Offset, Segment>) -> Result<Loade
         next,
         recovery_point: if r.clean { next } else { r.recovery_point.min(next) },
     })
+}
+
+/// The end of a log whose last segment is trusted and does not end as its index says. A torn end, which
+/// an orderly stop cannot leave but a copy of files can, is cut off.
+fn trusted_end(r: &Recovery<'_>, active: &Segment) -> Result<Offset> {
+    // Either the index or the messages are wrong: without the index it is known which.
+    let (data, index) = (active.data(), active.index());
+    let scan = rebuild(data, index, active.base(), interval(r.config), false)?;
+    if scan.valid < data.size() {
+        warn!(
+            "Found {} bytes behind the last message of {}, cutting them off.",
+            data.size() - scan.valid,
+            data.path().display()
+        );
+        data.truncate(scan.valid)?;
+    }
+    Ok(scan.next)
 }
 
 /// Opens a segment whose messages are trusted.
@@ -169,27 +162,30 @@ fn recover(r: &Recovery<'_>, base: Offset) -> Result<(Segment, Option<Scan>)> {
     let index = OffsetIndex::create(files::path(r.dir, base, Kind::Index, State::Plain), base)?;
     let scan = rebuild(&data, &index, base, interval(r.config), true)?;
     let cut = scan.valid < data.size();
-    if cut {
-        warn!(
-            "Corruption found in segment {base} of log {name}, truncating to offset {}.",
-            scan.next
-        );
-        data.truncate(scan.valid)?;
-    }
     let segment = Segment::open(base, data, index, r.config, r.now)?;
     Ok((segment, cut.then_some(scan)))
 }
 
-/// Removes the segments that came after the end that was found.
-fn drop_rest(r: &Recovery<'_>, bases: impl Iterator<Item = Offset>) -> Result<()> {
-    for base in bases {
-        for kind in [Kind::Log, Kind::Index] {
-            let path = files::path(r.dir, base, kind, State::Plain);
+/// Ends the log within `segment`. The segments behind go first and for certain, the last one first: a
+/// crash midway leaves what is recovered once more, and no hole.
+fn end_in(r: &Recovery<'_>, segment: &Segment, scan: &Scan, behind: Vec<Offset>) -> Result<()> {
+    let name = r.dir.file_name().unwrap_or_default().to_string_lossy();
+    warn!(
+        "Corruption found in segment {} of log {name}, truncating to offset {}.",
+        segment.base(),
+        scan.next
+    );
+    for base in behind.iter().rev() {
+        for kind in [Kind::Index, Kind::Log] {
+            let path = files::path(r.dir, *base, kind, State::Plain);
             warn!("Deleting {}, which follows the log's end.", path.display());
             fs::remove_file(&path)?;
         }
     }
-    Ok(())
+    if !behind.is_empty() {
+        fs::sync_dir(r.dir)?;
+    }
+    segment.data().truncate(scan.valid)
 }
 
 /// Clears what was left half done: files waiting for removal go, a cleaner's unfinished output goes,

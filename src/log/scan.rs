@@ -27,7 +27,7 @@ pub(crate) struct Scan {
 
 /// Goes through `data`, checks each message, and fills `index` (which is emptied first) with an
 /// entry about every `interval` bytes. A message ends the scan when it is cut off, when its size is
-/// none, when its offset does not rise, and with `checksums` when its checksum is wrong. Compressed
+/// none, and with `checksums` when its checksum is wrong or its offset does not rise. Compressed
 /// values are not looked into: the index names the offset after the message before, which is that of
 /// the first message inside unless a cleaner made gaps, and never too high.
 pub(crate) fn rebuild(
@@ -57,7 +57,7 @@ pub(crate) fn rebuild(
         if at + (ENTRY_OVERHEAD + length) as u64 > size {
             break None;
         }
-        if offset < next {
+        if checksums && offset < next {
             break Some(format!("offset {offset} found where {next} or more was due"));
         }
         if checksums && let Some(problem) = forward.check(at + ENTRY_OVERHEAD as u64, length)? {
@@ -69,7 +69,7 @@ pub(crate) fn rebuild(
             indexed = at;
         }
         at += (ENTRY_OVERHEAD + length) as u64;
-        next = offset + 1;
+        next = next.max(offset.saturating_add(1));
     };
     index.write_out()?;
     if let Some(problem) = &problem {

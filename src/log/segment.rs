@@ -13,10 +13,10 @@ use crate::message::Offset;
 use crate::util::clock::WallMs;
 use crate::util::fs::{self, Context};
 
-use super::Result;
 use super::data_file::{DataFile, Header};
 use super::files::{self, Kind, State};
 use super::offset_index::{ENTRY, OffsetIndex};
+use super::{Error, Result};
 
 /// See the module.
 #[derive(Debug)]
@@ -153,7 +153,7 @@ impl Segment {
     /// On an error the segment is as before: what had been written is cut off.
     ///
     /// # Errors
-    /// [`Error::Storage`](super::Error::Storage) of the write; of the cut, if that fails too.
+    /// [`Error::Storage`] of the write; of the cut, if that fails too.
     pub(crate) fn append(&self, first: Offset, set: &[u8], now: WallMs) -> Result<()> {
         let position = self.size();
         if let Err(e) = self.write(first, set, position) {
@@ -210,15 +210,24 @@ impl Segment {
         }))
     }
 
-    /// The offset after its last message: reads on from the last index entry.
-    pub(crate) fn next_offset(&self) -> Result<Offset> {
-        let from = self.index.last().map_or(0, |p| p.position);
-        let mut headers = self.data.headers(from, self.size());
-        let mut next = self.base;
-        while let Some(header) = headers.next()? {
-            next = header.offset + 1;
+    /// The offset after its last message, if from the last index entry on it holds whole messages with
+    /// rising offsets up to its last byte.
+    pub(crate) fn end(&self) -> Result<Option<Offset>> {
+        let (mut next, mut at) = self
+            .index
+            .last()
+            .map_or((self.base, 0), |p| (p.offset, p.position));
+        let mut headers = self.data.headers(at, self.size());
+        loop {
+            match headers.next() {
+                Ok(Some(header)) if header.offset >= next => {
+                    (next, at) = (header.offset.saturating_add(1), header.next);
+                }
+                Ok(None) if at == self.size() => return Ok(Some(next)),
+                Ok(_) | Err(Error::Damaged { .. }) => return Ok(None),
+                Err(e) => return Err(e),
+            }
         }
-        Ok(next)
     }
 
     /// Removes the messages at `offset` and above; a wrapper that reaches there goes whole.

@@ -18,6 +18,7 @@ mod data_path;
 mod dev;
 mod dump;
 mod ensemble;
+mod faults;
 mod floors;
 mod foreign;
 mod groups;

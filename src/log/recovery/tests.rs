@@ -76,6 +76,57 @@ fn a_damaged_message_ends_the_log_and_later_segments_go() {
     assert!(!ground.index(6).exists());
 }
 
+/// Whatever operation of a recovery is the last before a crash: the next recovery ends the log at the same
+/// message, with no segment left behind it.
+#[cfg(unix)]
+#[test]
+fn a_recovery_that_is_interrupted_is_done_again_and_leaves_no_hole() {
+    use crate::util::fs::testing::{Disk, Fault, When};
+    for power in [false, true] {
+        for at in 0.. {
+            let ground = killed(9);
+            let path = ground.segment(2);
+            let mut bytes = std::fs::read(&path).unwrap();
+            let last = bytes.len() - 1;
+            bytes[last] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            let disk = Disk::over(ground.root.path());
+            disk.fail(When::nth(at, Fault::Crash));
+            let interrupted = ground.try_open().is_err();
+            match power {
+                true => disk.lose_power(&mut |n| (at * 7 + 3) % n),
+                false => disk.restart(),
+            }
+            assert_eq!(reopened(&ground), expected(3), "operation {at}, power {power}");
+            if !interrupted {
+                break;
+            }
+        }
+    }
+}
+
+/// After an orderly stop the index is trusted; where it is wrong, the messages are right.
+#[test]
+fn an_index_that_points_into_a_message_costs_no_message() {
+    let ground = Ground::new(LogConfig {
+        index_interval_bytes: 0,
+        ..LogConfig::default()
+    });
+    let manager = ground.open();
+    let log = ground.log(&manager);
+    for i in 0..7 {
+        log.append_as_leader(single(format!("{i}").as_bytes()), ground.now())
+            .unwrap();
+    }
+    manager.shutdown().unwrap();
+    drop((manager, log));
+    let mut index = std::fs::read(ground.index(0)).unwrap();
+    let last = index.len() - 1;
+    index[last] ^= 1;
+    std::fs::write(ground.index(0), index).unwrap();
+    assert_eq!(reopened(&ground), expected(7));
+}
+
 #[test]
 fn offsets_that_do_not_rise_end_the_log() {
     let ground = killed(7);
