@@ -122,6 +122,31 @@ impl BrokerClient {
         }))
     }
 
+    /// Sends `request` to one broker after another, in the order of [`BrokerClient::fetch_metadata`], until
+    /// one answers, whatever it says.
+    ///
+    /// # Errors
+    /// The last broker's failure.
+    pub async fn call_any<R: Request>(&self, known: &Metadata, request: &R) -> Result<R::Response> {
+        let mut last = None;
+        for at in self.candidates(known) {
+            let answer = match self.connection(&at).await {
+                Ok(connection) => connection.call(request).await,
+                Err(e) => Err(e),
+            };
+            match answer {
+                Ok(answer) => return Ok(answer),
+                Err(e) => {
+                    debug!("{at} was asked in vain: {e}");
+                    last = Some(e);
+                }
+            }
+        }
+        Err(last.unwrap_or(Error::Closed {
+            peer: "no broker".into(),
+        }))
+    }
+
     async fn ask(&self, at: &HostPort, request: &MetadataRequest) -> Result<Metadata> {
         let connection = self.connection(at).await?;
         let patience = self.settings.request_timeout;

@@ -91,6 +91,8 @@ pub struct Partition {
     pub leader: Option<BrokerId>,
     /// Those of the assigned replicas whose broker lives, the preferred one first.
     pub replicas: Vec<BrokerId>,
+    /// Those of them that are in sync.
+    pub isr: Vec<BrokerId>,
 }
 
 /// One topic as a client sees it.
@@ -114,6 +116,7 @@ impl Topic {
                 error: ErrorCode(p.error),
                 leader: Some(BrokerId(p.leader)).filter(|id| brokers.contains_key(id)),
                 replicas: p.replicas.into_iter().map(BrokerId).collect(),
+                isr: p.isr.into_iter().map(BrokerId).collect(),
             })
             .collect();
         Topic {

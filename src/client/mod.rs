@@ -2,11 +2,12 @@
 //! cluster. Knows nothing of how a broker works inside.
 //!
 //! Read [`connection`] first, with `in_flight` (which answer belongs to whom), then [`metadata`] and
-//! [`broker_client`], then [`producer`], and [`old_consumer`] with [`topic_filter`]: the consumer whose
-//! groups live in ZooKeeper. [`simple`] asks one broker by name.
+//! [`broker_client`], then [`producer`] and [`consumer`], and [`old_consumer`] with [`topic_filter`]: the
+//! consumer whose groups live in ZooKeeper. [`simple`] asks one broker by name.
 
 pub mod broker_client;
 pub mod connection;
+pub mod consumer;
 mod in_flight;
 pub mod metadata;
 pub mod old_consumer;
@@ -16,5 +17,6 @@ pub mod topic_filter;
 
 pub use broker_client::BrokerClient;
 pub use connection::{Connection, ConnectionSettings, Error, Pending, Result};
+pub use consumer::{Consumer, ConsumerSettings};
 pub use metadata::{HostPort, Metadata};
 pub use producer::{Producer, ProducerSettings, Record};

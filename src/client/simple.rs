@@ -96,7 +96,9 @@ pub async fn fetch(
 }
 
 /// Wishes gathered by topic, topics in order of their names.
-fn by_topic<'a, T>(wishes: impl Iterator<Item = (&'a TopicPartition, T)>) -> BTreeMap<String, Vec<T>> {
+pub(super) fn by_topic<'a, T>(
+    wishes: impl Iterator<Item = (&'a TopicPartition, T)>,
+) -> BTreeMap<String, Vec<T>> {
     let mut topics: BTreeMap<String, Vec<T>> = BTreeMap::new();
     for (at, wish) in wishes {
         topics.entry(at.topic.to_string()).or_default().push(wish);

@@ -25,7 +25,7 @@ pub mod set;
 
 pub use builder::SetBuilder;
 pub use codec::Codec;
-pub use deep::{Message, flatten};
+pub use deep::{DeepIter, Message, flatten};
 pub use error::{Error, Result};
 pub use set::{MessageRef, SetIter};
 

@@ -108,6 +108,11 @@ impl<'a> SetIter<'a> {
         SetIter { set, at: 0 }
     }
 
+    /// Starts at the entry at `position`, which must begin there.
+    pub fn at(set: &'a [u8], position: usize) -> SetIter<'a> {
+        SetIter { set, at: position }
+    }
+
     /// Position behind the last entry that was returned.
     pub fn position(&self) -> usize {
         self.at

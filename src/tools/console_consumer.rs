@@ -1,27 +1,30 @@
-//! kafka-console-consumer: prints messages as they come (kafka.tools.ConsoleConsumer), on the old consumer.
+//! kafka-console-consumer: prints messages as they come (kafka.tools.ConsoleConsumer), on the old consumer
+//! or the new one.
 //!
-//! `formatter` writes messages, `group` does the tool's own work in ZooKeeper.
+//! `source` is either consumer, `formatter` writes messages, `group` does the tool's own work in ZooKeeper.
 
 mod formatter;
 mod group;
+mod source;
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::pin::pin;
 use std::process::ExitCode;
-use std::task::Poll;
+use std::time::Duration;
 
 use ::log::{error, warn};
 
 pub(super) use self::formatter::Formatter;
 use self::group::GroupNodes;
+use self::source::{NewSource, Source};
 use super::options::{ArgType, OptionParser, OptionSet, check_required_args, parse_key_value_args};
 use super::signals::Signals;
 use super::{Tool, is_closed_pipe, logging, options, runtime};
-use crate::client::old_consumer::{OldConsumer, OldConsumerSettings, Stream, Subscription};
+use crate::client::consumer::{Consumer, ConsumerSettings, Records};
+use crate::client::old_consumer::{OldConsumer, OldConsumerSettings, Subscription};
 use crate::client::topic_filter::TopicFilter;
 use crate::config::client::OffsetStorage;
-use crate::config::{OldConsumerConfig, Properties};
+use crate::config::{ConsumerConfig, OldConsumerConfig, Properties};
 use crate::util::random;
 
 /// The row of the table.
@@ -114,9 +117,12 @@ fn parser() -> OptionParser {
 
 /// What is to be done, read from options and file.
 struct Job {
-    filter: TopicFilter,
+    from: Wanted,
     formatter: Formatter,
     max_messages: Option<u64>,
+    /// `None` waits for ever.
+    timeout: Option<Duration>,
+    /// Empty if it was not given, which only the new consumer suffers.
     zookeeper: String,
     from_beginning: bool,
     delete_offsets: bool,
@@ -125,6 +131,12 @@ struct Job {
     group: String,
     /// The group's name was made up, and its nodes go at the end.
     passing_group: bool,
+}
+
+/// By which consumer, and what.
+enum Wanted {
+    Old(TopicFilter),
+    New { topic: String },
 }
 
 /// Why the program does not start.
@@ -148,12 +160,84 @@ fn uncaught(exception: &str, text: impl std::fmt::Display) -> Refused {
 
 fn prepare(parser: &OptionParser, args: &[String]) -> Result<Job, Refused> {
     let options: OptionSet = parser.parse(args).map_err(Refused::Words)?;
-    if options.has("new-consumer") {
-        return Err(Refused::Other(
-            "--new-consumer is not available yet; the old consumer needs --zookeeper instead of --bootstrap-server"
-                .to_owned(),
-        ));
+    let new = options.has("new-consumer");
+    let from = if new {
+        if !options.has("topic") {
+            return Err(Refused::Options(parser.usage_error("Topic must be specified.")));
+        }
+        Wanted::New {
+            topic: options.value("topic")?.unwrap_or_default(),
+        }
+    } else {
+        Wanted::Old(filter(parser, &options)?)
+    };
+    let mut properties = match options.value("consumer.config")? {
+        Some(file) => {
+            Properties::load(Path::new(&file)).map_err(|e| uncaught("java.io.FileNotFoundException", e))?
+        }
+        None => Properties::new(),
+    };
+    let class = options.value("formatter")?.unwrap_or_default();
+    let arguments = parse_key_value_args(&options.values("property")?)?;
+    let max_messages = options.int("max-messages")?;
+    let timeout = options.int("timeout-ms")?;
+    let Some(formatter) = Formatter::of_class(&class, &arguments) else {
+        return Err(uncaught("java.lang.ClassNotFoundException", class));
+    };
+    let servers = if new { "bootstrap-server" } else { "zookeeper" };
+    check_required_args(parser, &options, &[servers])?;
+    if options.has("csv-reporter-enabled") {
+        warn!(target: LOGGER, "--csv-reporter-enabled has no effect yet");
     }
+    let zookeeper = options.value("zookeeper")?.unwrap_or_default();
+    let passing_group = properties.get("group.id").is_none();
+    if passing_group {
+        let group = format!("console-consumer-{}", random::below(100_000));
+        properties.set("group.id", &group, "kafka-console-consumer");
+    }
+    let from_beginning = options.has("from-beginning");
+    let reset = match (new, from_beginning) {
+        (false, true) => "smallest",
+        (false, false) => "largest",
+        (true, true) => "earliest",
+        (true, false) => "latest",
+    };
+    properties.set("auto.offset.reset", reset, "--from-beginning");
+    let timeout = timeout.and_then(|ms| u64::try_from(ms).ok());
+    if new {
+        let servers = options.value("bootstrap-server")?.unwrap_or_default();
+        properties.set("bootstrap.servers", &servers, "--bootstrap-server");
+        for side in ["key", "value"] {
+            if let Some(class) = options.value(&format!("{side}-deserializer"))? {
+                let option = format!("--{side}-deserializer");
+                properties.set(&format!("{side}.deserializer"), &class, &option);
+            }
+        }
+    } else {
+        properties.set("zookeeper.connect", &zookeeper, "--zookeeper");
+        if let Some(ms) = timeout {
+            properties.set("consumer.timeout.ms", &ms.to_string(), "--timeout-ms");
+        }
+    }
+    Ok(Job {
+        from,
+        formatter,
+        timeout: timeout.map(Duration::from_millis),
+        // -1 means no end, and so does nothing else below 0 mean an end.
+        max_messages: max_messages
+            .filter(|n| *n != -1)
+            .map(|n| u64::try_from(n).unwrap_or(0)),
+        zookeeper,
+        from_beginning,
+        delete_offsets: options.has("delete-consumer-offsets"),
+        group: properties.get("group.id").unwrap_or_default().to_owned(),
+        properties,
+        passing_group,
+    })
+}
+
+/// The topics of the old consumer.
+fn filter(parser: &OptionParser, options: &OptionSet) -> Result<TopicFilter, Refused> {
     let given: Vec<&str> = ["topic", "whitelist", "blacklist"]
         .into_iter()
         .filter(|o| options.has(o))
@@ -169,51 +253,7 @@ fn prepare(parser: &OptionParser, args: &[String]) -> Result<Job, Refused> {
     } else {
         TopicFilter::whitelist(&pattern)
     };
-    let filter = filter.map_err(|e| uncaught("java.lang.RuntimeException", e))?;
-    let mut properties = match options.value("consumer.config")? {
-        Some(file) => {
-            Properties::load(Path::new(&file)).map_err(|e| uncaught("java.io.FileNotFoundException", e))?
-        }
-        None => Properties::new(),
-    };
-    let class = options.value("formatter")?.unwrap_or_default();
-    let arguments = parse_key_value_args(&options.values("property")?)?;
-    let max_messages = options.int("max-messages")?;
-    let timeout = options.int("timeout-ms")?;
-    let Some(formatter) = Formatter::of_class(&class, &arguments) else {
-        return Err(uncaught("java.lang.ClassNotFoundException", class));
-    };
-    check_required_args(parser, &options, &["zookeeper"])?;
-    if options.has("csv-reporter-enabled") {
-        warn!(target: LOGGER, "--csv-reporter-enabled has no effect yet");
-    }
-    let zookeeper = options.value("zookeeper")?.unwrap_or_default();
-    let passing_group = properties.get("group.id").is_none();
-    if passing_group {
-        let group = format!("console-consumer-{}", random::below(100_000));
-        properties.set("group.id", &group, "kafka-console-consumer");
-    }
-    let from_beginning = options.has("from-beginning");
-    let reset = if from_beginning { "smallest" } else { "largest" };
-    properties.set("auto.offset.reset", reset, "--from-beginning");
-    properties.set("zookeeper.connect", &zookeeper, "--zookeeper");
-    if let Some(ms) = timeout.filter(|ms| *ms >= 0) {
-        properties.set("consumer.timeout.ms", &ms.to_string(), "--timeout-ms");
-    }
-    Ok(Job {
-        filter,
-        formatter,
-        // -1 means no end, and so does nothing else below 0 mean an end.
-        max_messages: max_messages
-            .filter(|n| *n != -1)
-            .map(|n| u64::try_from(n).unwrap_or(0)),
-        zookeeper,
-        from_beginning,
-        delete_offsets: options.has("delete-consumer-offsets"),
-        group: properties.get("group.id").unwrap_or_default().to_owned(),
-        properties,
-        passing_group,
-    })
+    filter.map_err(|e| uncaught("java.lang.RuntimeException", e))
 }
 
 fn run(args: &[String]) -> ExitCode {
@@ -233,8 +273,8 @@ fn run(args: &[String]) -> ExitCode {
     }
 }
 
-/// Settings of the library from those of the file.
-fn settings(properties: &Properties) -> Result<OldConsumerSettings, String> {
+/// The old consumer's settings from those of the file.
+fn old_settings(properties: &Properties) -> Result<OldConsumerSettings, String> {
     let (c, warnings) = OldConsumerConfig::from_properties(properties).map_err(|e| e.to_string())?;
     for warning in warnings {
         warn!(target: "kafka.utils.VerifiableProperties", "{warning}");
@@ -243,6 +283,39 @@ fn settings(properties: &Properties) -> Result<OldConsumerSettings, String> {
         return Err("offsets.storage=kafka is not available yet; offsets are kept in ZooKeeper".to_owned());
     }
     Ok(c.into())
+}
+
+/// The new consumer's.
+fn new_settings(properties: &Properties) -> Result<ConsumerSettings, String> {
+    let (c, warnings) = ConsumerConfig::from_properties(properties).map_err(|e| e.to_string())?;
+    for warning in warnings {
+        warn!(target: "org.apache.kafka.clients.consumer.ConsumerConfig", "{warning}");
+    }
+    Ok(c.into())
+}
+
+/// Starts the consumer.
+async fn start(job: &Job) -> Result<Source, String> {
+    match &job.from {
+        Wanted::Old(filter) => {
+            let settings = old_settings(&job.properties)?;
+            let subscription = Subscription::Filter(filter.clone(), 1);
+            let started = OldConsumer::start(settings, subscription).await;
+            let (consumer, mut streams) = started.map_err(|e| e.to_string())?;
+            let stream = streams.pop().ok_or("the consumer has no stream")?;
+            Ok(Source::Old { consumer, stream })
+        }
+        Wanted::New { topic } => {
+            let settings = new_settings(&job.properties)?;
+            let mut consumer = Consumer::new(settings).map_err(|e| e.to_string())?;
+            consumer.subscribe([topic]).map_err(|e| e.to_string())?;
+            Ok(Source::New(Box::new(NewSource {
+                consumer,
+                records: Records::default().into_iter(),
+                timeout: job.timeout.unwrap_or(Duration::MAX),
+            })))
+        }
+    }
 }
 
 async fn consume(job: Job) -> ExitCode {
@@ -258,41 +331,36 @@ async fn consume(job: Job) -> ExitCode {
         connect: &job.zookeeper,
         group: &job.group,
     };
-    let checked = tokio::select! {
-        checked = nodes.check(job.from_beginning, job.delete_offsets) => checked,
-        ending = signals.next() => return ExitCode::from(ending.exit_code()),
-    };
-    match checked {
-        Ok(None) => {}
-        Ok(Some(refusal)) => {
-            eprintln!("{refusal}");
-            return ExitCode::FAILURE;
+    if let Wanted::Old(_) = job.from {
+        let checked = tokio::select! {
+            checked = nodes.check(job.from_beginning, job.delete_offsets) => checked,
+            ending = signals.next() => return ExitCode::from(ending.exit_code()),
+        };
+        match checked {
+            Ok(None) => {}
+            Ok(Some(refusal)) => {
+                eprintln!("{refusal}");
+                return ExitCode::FAILURE;
+            }
+            Err(e) => return failed(&e),
         }
-        Err(e) => return failed(&e),
     }
-    let settings = match settings(&job.properties) {
-        Ok(settings) => settings,
-        Err(e) => return failed(&e),
-    };
     let started = tokio::select! {
-        started = OldConsumer::start(settings, Subscription::Filter(job.filter.clone(), 1)) => started,
+        started = start(&job) => started,
         ending = signals.next() => return ExitCode::from(ending.exit_code()),
     };
-    let (consumer, streams) = match started {
-        Ok(started) => started,
+    let mut source = match started {
+        Ok(source) => source,
         Err(e) => return failed(&e),
     };
     let mut count = 0;
-    let mut end = ExitCode::SUCCESS;
-    for stream in streams {
-        end = tokio::select! {
-            end = print(&job, stream, &mut count) => end,
-            ending = signals.next() => ExitCode::from(ending.exit_code()),
-        };
-    }
-    consumer.close().await;
+    let end = tokio::select! {
+        end = print(&job, &mut source, &mut count) => end,
+        ending = signals.next() => ExitCode::from(ending.exit_code()),
+    };
+    source.close().await;
     eprintln!("Processed a total of {count} messages");
-    if job.passing_group {
+    if job.passing_group && !job.zookeeper.is_empty() {
         tokio::select! {
             deleted = nodes.delete() => if let Err(e) = deleted {
                 warn!(target: LOGGER, "The nodes of group {} remain: {e}", job.group);
@@ -304,34 +372,26 @@ async fn consume(job: Job) -> ExitCode {
 }
 
 /// Prints messages until there are enough, none comes any more, or nobody reads them.
-async fn print(job: &Job, mut stream: Stream, count: &mut u64) -> ExitCode {
+async fn print(job: &Job, source: &mut Source, count: &mut u64) -> ExitCode {
     let mut out = BufWriter::with_capacity(64 * 1024, super::console::output());
     let end = loop {
         if job.max_messages.is_some_and(|most| *count >= most) {
             break out.flush();
         }
-        let next = {
-            let mut next = pin!(stream.next());
-            let ready = std::future::poll_fn(|cx| {
-                Poll::Ready(match next.as_mut().poll(cx) {
-                    Poll::Ready(message) => Some(message),
-                    Poll::Pending => None,
-                })
-            });
-            match ready.await {
-                Some(message) => message,
-                None => {
-                    // Nothing more is there: let the user see what was.
-                    if let Err(e) = out.flush() {
-                        break Err(e);
-                    }
-                    next.await
+        let next = match source.ready().await {
+            Some(next) => next,
+            None => {
+                // Nothing more is there: let the user see what was.
+                if let Err(e) = out.flush() {
+                    break Err(e);
                 }
+                source.next().await
             }
         };
         match next {
-            Ok(Some(consumed)) => {
-                if let Err(e) = job.formatter.write(&consumed.message, &mut out) {
+            Ok(Some((key, value))) => {
+                let written = job.formatter.write(key.as_deref(), value.as_deref(), &mut out);
+                if let Err(e) = written {
                     break Err(e);
                 }
                 *count += 1;
@@ -361,6 +421,7 @@ async fn print(job: &Job, mut stream: Stream, count: &mut u64) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::consumer::AutoOffsetReset;
     use crate::client::old_consumer::OffsetReset;
 
     fn args(text: &str) -> Vec<String> {
@@ -385,20 +446,32 @@ mod tests {
             refused("--zookeeper z --whitelist [a"),
             "Exception in thread \"main\" java.lang.RuntimeException: [a is an invalid regex."
         );
-        assert!(refused("--new-consumer --topic t --bootstrap-server b").contains("not available"));
+        assert_eq!(
+            refused("--new-consumer --whitelist t --bootstrap-server b"),
+            "Topic must be specified."
+        );
+        assert_eq!(
+            refused("--new-consumer --topic t --zookeeper z"),
+            "Missing required argument \"[bootstrap-server]\""
+        );
         assert_eq!(
             refused("--zookeeper z --topic t --formatter x.Y"),
             "Exception in thread \"main\" java.lang.ClassNotFoundException: x.Y"
         );
     }
 
+    fn job(text: &str) -> Job {
+        let Ok(job) = prepare(&parser(), &args(text)) else {
+            panic!("{text} was refused");
+        };
+        job
+    }
+
     #[test]
     fn options_set_where_to_begin_and_how_long_to_wait() {
         let of = |text: &str| {
-            let Ok(job) = prepare(&parser(), &args(text)) else {
-                panic!("{text} was refused");
-            };
-            (settings(&job.properties).unwrap(), job)
+            let job = job(text);
+            (old_settings(&job.properties).unwrap(), job)
         };
         let (s, job) = of("--zookeeper z:1/c --topic t --from-beginning --timeout-ms 7 --max-messages 3");
         assert_eq!(s.reset, OffsetReset::Smallest);
@@ -409,6 +482,25 @@ mod tests {
         let (s, job) = of("--zookeeper z:1 --blacklist t --timeout-ms -1 --max-messages -1");
         assert_eq!((s.reset, s.consumer_timeout), (OffsetReset::Largest, None));
         assert_eq!(job.max_messages, None);
-        assert!(!job.filter.is_whitelist());
+        assert!(matches!(&job.from, Wanted::Old(filter) if !filter.is_whitelist()));
+    }
+
+    #[test]
+    fn the_new_consumer_has_settings_of_its_own() {
+        let of = |text: &str| {
+            let job = job(text);
+            (new_settings(&job.properties), job)
+        };
+        let (s, job) =
+            of("--new-consumer --topic a.b --bootstrap-server h:1 --from-beginning --timeout-ms 7");
+        assert_eq!(s.unwrap().reset, AutoOffsetReset::Earliest);
+        assert_eq!(job.timeout, Some(Duration::from_millis(7)));
+        assert!(matches!(&job.from, Wanted::New { topic } if topic == "a.b"));
+        let (s, job) = of("--new-consumer --topic t --bootstrap-server h:1,g:2");
+        let s = s.unwrap();
+        assert_eq!((s.reset, s.bootstrap.len()), (AutoOffsetReset::Latest, 2));
+        assert_eq!((s.group_id, job.timeout), (job.group, None));
+        let (s, _) = of("--new-consumer --topic t --bootstrap-server h:1 --value-deserializer x.Y");
+        assert!(s.unwrap_err().contains("Class x.Y could not be found."));
     }
 }

@@ -370,5 +370,6 @@ fn one(job: &Job, message: &Message, next: Offset, out: &mut impl Write) -> std:
     if job.print_offsets {
         writeln!(out, "next offset = {next}")?;
     }
-    job.formatter.write(message, out)
+    let (key, value) = (message.key.as_deref(), message.value.as_deref());
+    job.formatter.write(key, value, out)
 }

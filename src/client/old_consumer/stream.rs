@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::claim::{Claim, Taken};
 use super::{Error, Result};
-use crate::message::{self, Message, Offset, SetIter, flatten};
+use crate::message::{DeepIter, Message, Offset, SetIter};
 use crate::util::clock::Clock;
 
 /// Bytes of one partition as fetched; the last message may be cut off.
@@ -121,10 +121,14 @@ fn open(chunk: Chunk) -> Option<Open> {
     if chunk.claim.is_revoked() {
         return None;
     }
-    let (messages, damage) = match flatten(&chunk.bytes, true) {
-        Ok(messages) => (messages, None),
-        Err(_) => open_up_to_damage(&chunk.bytes),
-    };
+    let mut messages = Vec::new();
+    let mut damage = None;
+    for message in DeepIter::new(chunk.bytes.clone(), true) {
+        match message {
+            Ok(message) => messages.push(message),
+            Err(e) => damage = Some(e),
+        }
+    }
     let partition = &chunk.claim.partition;
     let damage = match damage {
         Some(source) => Some(Error::Corrupt {
@@ -144,19 +148,6 @@ fn open(chunk: Chunk) -> Option<Open> {
         messages: messages.into_iter(),
         damage,
     })
-}
-
-/// The messages before the first damaged entry, and the damage.
-fn open_up_to_damage(set: &Bytes) -> (Vec<Message>, Option<message::Error>) {
-    let mut messages = Vec::new();
-    for entry in SetIter::new(set) {
-        let inner = entry.and_then(|e| flatten(&set.slice(e.position..e.end()), true));
-        match inner {
-            Ok(inner) => messages.extend(inner),
-            Err(e) => return (messages, Some(e)),
-        }
-    }
-    (messages, None)
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use std::io::{self, Write};
 
-use crate::message::Message;
+use bytes::BytesMut;
+
+use crate::message::MessageRef;
+use crate::message::builder::put_entry;
 
 /// The formatters by their class names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +47,12 @@ impl Formatter {
         })
     }
 
-    pub(in crate::tools) fn write(&self, message: &Message, out: &mut impl Write) -> io::Result<()> {
+    pub(in crate::tools) fn write(
+        &self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
         match self {
             Formatter::Default {
                 print_key,
@@ -52,16 +60,26 @@ impl Formatter {
                 line_separator,
             } => {
                 if *print_key {
-                    out.write_all(message.key.as_deref().unwrap_or(b"null"))?;
+                    out.write_all(key.unwrap_or(b"null"))?;
                     out.write_all(key_separator)?;
                 }
-                out.write_all(message.value.as_deref().unwrap_or(b"null"))?;
+                out.write_all(value.unwrap_or(b"null"))?;
                 out.write_all(line_separator)
             }
             Formatter::NoOp => Ok(()),
-            Formatter::Checksum { before } => writeln!(out, "{before}checksum:{}", message.crc),
+            Formatter::Checksum { before } => writeln!(out, "{before}checksum:{}", checksum(key, value)),
         }
     }
+}
+
+/// The checksum of an uncompressed message of this key and value.
+fn checksum(key: Option<&[u8]>, value: Option<&[u8]>) -> u32 {
+    let mut entry = BytesMut::new();
+    put_entry(&mut entry, 0, 0, key, value);
+    crate::message::SetIter::new(&entry)
+        .next()
+        .and_then(Result::ok)
+        .map_or(0, |m: MessageRef<'_>| m.crc)
 }
 
 #[cfg(test)]
@@ -78,16 +96,10 @@ mod tests {
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
-        let message = Message {
-            offset: 0,
-            key: key.map(Into::into),
-            value: value.map(Into::into),
-            crc: 4_000_000_000,
-        };
         let mut out = Vec::new();
         Formatter::of_class(class, &arguments)
             .unwrap()
-            .write(&message, &mut out)
+            .write(key.map(str::as_bytes), value.map(str::as_bytes), &mut out)
             .unwrap();
         String::from_utf8(out).unwrap()
     }
@@ -108,10 +120,11 @@ mod tests {
     #[test]
     fn checksums_are_unsigned_and_may_name_a_topic() {
         let class = "kafka.tools.ChecksumMessageFormatter";
-        assert_eq!(written(class, &[], None, None), "checksum:4000000000\n");
+        // 0xa7ec6803, and 0x592a4787
+        assert_eq!(written(class, &[], None, None), "checksum:2817288195\n");
         assert_eq!(
-            written(class, &[("topic", "t")], None, None),
-            "t:checksum:4000000000\n"
+            written(class, &[("topic", "t")], None, Some("test")),
+            "t:checksum:1495943047\n"
         );
         assert_eq!(
             written("kafka.tools.NoOpMessageFormatter", &[], None, Some("v")),

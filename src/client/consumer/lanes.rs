@@ -1,0 +1,219 @@
+//! The consumer's connections: requests go out in the order in which they were given to one broker, answers
+//! come back as events. Knows no topic and no group.
+//!
+//! As the Java client does, a coordinator is spoken to over a connection of its own, or a heartbeat would
+//! wait behind a fetch that waits for data. So is whoever is asked for metadata.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::client::broker_client::BrokerClient;
+use crate::client::connection::{Connection, ConnectionSettings, Error, Result};
+use crate::client::metadata::{HostPort, Metadata};
+use crate::protocol::Request;
+use crate::util::clock::Clock;
+
+/// Requests that may wait for one broker's connection. There are never so many: a consumer has a bounded
+/// number of each kind under way.
+const QUEUE: usize = 256;
+
+/// Events that may wait for the consumer to be polled.
+const EVENTS: usize = 64;
+
+/// Which of a broker's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// Messages and where they begin.
+    Data,
+    /// Metadata and the group.
+    Control,
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Submits a request over the connection, or gives up with the reason why there is none, and returns the
+/// wait for its answer.
+type Job = Box<dyn FnOnce(Result<Arc<Connection>>) -> Boxed<Boxed<()>> + Send>;
+
+/// See the file's head. Dropping it cuts everything off.
+#[derive(Debug)]
+pub(super) struct Lanes<E> {
+    data: Arc<BrokerClient>,
+    control: Arc<BrokerClient>,
+    queues: HashMap<(Kind, HostPort), mpsc::Sender<Job>>,
+    tasks: JoinSet<()>,
+    events: mpsc::Sender<E>,
+    patience: Duration,
+    idle: Duration,
+    clock: Clock,
+}
+
+impl<E: Send + 'static> Lanes<E> {
+    /// Lanes, and where their events arrive.
+    pub(super) fn new(
+        bootstrap: Vec<HostPort>,
+        settings: ConnectionSettings,
+        reconnect_backoff: Duration,
+        idle: Duration,
+    ) -> (Lanes<E>, mpsc::Receiver<E>) {
+        let (events, inbox) = mpsc::channel(EVENTS);
+        let client = || {
+            Arc::new(BrokerClient::new(
+                bootstrap.clone(),
+                settings.clone(),
+                reconnect_backoff,
+            ))
+        };
+        let lanes = Lanes {
+            data: client(),
+            control: client(),
+            queues: HashMap::new(),
+            tasks: JoinSet::new(),
+            events,
+            patience: settings.request_timeout,
+            idle,
+            clock: settings.clock.clone(),
+        };
+        (lanes, inbox)
+    }
+
+    /// The client of [`Kind::Control`], for questions that any broker can answer.
+    pub(super) fn client(&self) -> Arc<BrokerClient> {
+        self.control.clone()
+    }
+
+    /// Sends a request to a broker; `event` makes an event of the answer.
+    pub(super) fn call<R>(
+        &mut self,
+        kind: Kind,
+        at: &HostPort,
+        request: R,
+        event: impl FnOnce(Result<R::Response>) -> E + Send + 'static,
+    ) where
+        R: Request + Send + Sync + 'static,
+        R::Response: Send,
+    {
+        let (events, patience) = (self.events.clone(), self.patience);
+        let job: Job = Box::new(move |connection| {
+            Box::pin(async move {
+                let pending = match connection {
+                    Ok(c) => c.submit(&request, R::VERSION, patience).await,
+                    Err(e) => Err(e),
+                };
+                let wait: Boxed<()> = Box::pin(async move {
+                    let answer = match pending {
+                        Ok(pending) => pending.answer().await,
+                        Err(e) => Err(e),
+                    };
+                    let _ = events.send(event(answer)).await;
+                });
+                wait
+            })
+        });
+        let job = match self.queue(kind, at).try_send(job) {
+            Ok(()) => return,
+            Err(mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) => job,
+        };
+        let refused = Error::Closed {
+            peer: at.to_string().into(),
+        };
+        self.tasks.spawn(async move { job(Err(refused)).await.await });
+    }
+
+    fn queue(&mut self, kind: Kind, at: &HostPort) -> &mpsc::Sender<Job> {
+        while self.tasks.try_join_next().is_some() {}
+        let client = match kind {
+            Kind::Data => &self.data,
+            Kind::Control => &self.control,
+        };
+        let tasks = &mut self.tasks;
+        self.queues.entry((kind, at.clone())).or_insert_with(|| {
+            let (queue, jobs) = mpsc::channel(QUEUE);
+            tasks.spawn(lane(
+                client.clone(),
+                at.clone(),
+                jobs,
+                self.idle,
+                self.clock.clone(),
+            ));
+            queue
+        })
+    }
+
+    /// Asks whichever broker answers for metadata.
+    pub(super) fn metadata(
+        &mut self,
+        known: Arc<Metadata>,
+        topics: Vec<String>,
+        event: impl FnOnce(Result<Metadata>) -> E + Send + 'static,
+    ) {
+        let (client, events) = (self.client(), self.events.clone());
+        self.tasks.spawn(async move {
+            let answer = client.fetch_metadata(&known, &topics).await;
+            let _ = events.send(event(answer)).await;
+        });
+    }
+
+    /// Sends a request to whichever broker answers.
+    pub(super) fn call_any<R>(
+        &mut self,
+        known: Arc<Metadata>,
+        request: R,
+        event: impl FnOnce(Result<R::Response>) -> E + Send + 'static,
+    ) where
+        R: Request + Send + Sync + 'static,
+        R::Response: Send,
+    {
+        let (client, events) = (self.client(), self.events.clone());
+        self.tasks.spawn(async move {
+            let answer = client.call_any(&known, &request).await;
+            let _ = events.send(event(answer)).await;
+        });
+    }
+
+    /// Sends nothing more and closes the connections, those of [`Kind::Control`] after the answers that are
+    /// due.
+    pub(super) async fn close(mut self, inbox: &mut mpsc::Receiver<E>) {
+        self.queues.clear();
+        // Nobody takes the events any more, and nobody shall wait to deliver one.
+        inbox.close();
+        while inbox.try_recv().is_ok() {}
+        self.tasks.shutdown().await;
+        self.control.close().await;
+    }
+}
+
+/// Works for one connection until nobody has anything to send and every answer has come.
+async fn lane(
+    client: Arc<BrokerClient>,
+    at: HostPort,
+    mut jobs: mpsc::Receiver<Job>,
+    idle: Duration,
+    clock: Clock,
+) {
+    let mut answers: JoinSet<()> = JoinSet::new();
+    let mut open: Option<Arc<Connection>> = None;
+    loop {
+        tokio::select! {
+            job = jobs.recv() => {
+                let Some(job) = job else { break };
+                let connection = client.connection(&at).await;
+                open = connection.as_ref().ok().cloned();
+                let wait = job(connection).await;
+                answers.spawn(wait);
+            }
+            Some(_) = answers.join_next() => {}
+            () = clock.sleep(idle), if open.is_some() && answers.is_empty() => {
+                if let Some(c) = open.take() {
+                    c.close().await;
+                }
+            }
+        }
+    }
+    while answers.join_next().await.is_some() {}
+}
