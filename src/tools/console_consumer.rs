@@ -16,7 +16,7 @@ use ::log::{error, warn};
 
 pub(super) use self::formatter::Formatter;
 use self::group::GroupNodes;
-use self::source::{NewSource, Source};
+use self::source::{NewSource, OldSource, Source};
 use super::options::{ArgType, OptionParser, OptionSet, check_required_args, parse_key_value_args};
 use super::signals::Signals;
 use super::{Tool, is_closed_pipe, logging, options, runtime};
@@ -303,7 +303,7 @@ async fn start(job: &Job) -> Result<Source, String> {
             let started = OldConsumer::start(settings, subscription).await;
             let (consumer, mut streams) = started.map_err(|e| e.to_string())?;
             let stream = streams.pop().ok_or("the consumer has no stream")?;
-            Ok(Source::Old { consumer, stream })
+            Ok(Source::Old(Box::new(OldSource { consumer, stream })))
         }
         Wanted::New { topic } => {
             let settings = new_settings(&job.properties)?;

@@ -2,144 +2,19 @@
 //! what they send and fetch in every codec, how old consumers of both kinds share a group, and that no
 //! line is lost, held back or said twice.
 
-use std::any::Any;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use kafka::util::clock::Clock;
-use kafka::zookeeper::{Session, SessionSettings, paths};
+use kafka::zookeeper::paths;
 
-use crate::support::program::{Program, launcher, run, text};
-use crate::support::wire::wait_leaders;
-use crate::support::{genuine, ours, reference, wait_until};
+use crate::support::cluster::Whose::{self, Genuine, Ours};
+use crate::support::cluster::{Cluster, session};
+use crate::support::program::{Program, run, text};
+use crate::support::{reference, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(120);
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Whose {
-    Ours,
-    Genuine,
-}
-use Whose::{Genuine, Ours};
-
-impl Whose {
-    fn command(self, tool: &str) -> Command {
-        match (self, tool) {
-            (Ours, "GetOffsetShell") => {
-                let mut command = launcher("kafka-run-class");
-                command.arg("kafka.tools.GetOffsetShell");
-                command
-            }
-            (Genuine, "GetOffsetShell") => genuine::command(&["run", "kafka.tools.GetOffsetShell"]),
-            (Ours, tool) => launcher(tool),
-            (Genuine, tool) => genuine::command(&[tool]),
-        }
-    }
-}
-
-/// A ZooKeeper and a broker of one make. The broker is dropped first.
-struct Cluster {
-    _broker: Box<dyn Any>,
-    _zookeeper: Box<dyn Any>,
-    zookeeper: String,
-    port: u16,
-}
-
-impl Cluster {
-    fn start(dir: &Path, whose: Whose) -> Cluster {
-        match whose {
-            Ours => {
-                let zk = ours::zookeeper(dir);
-                let zookeeper = format!("127.0.0.1:{}", zk.port);
-                let broker = ours::broker(dir, &zookeeper, "");
-                Cluster {
-                    port: broker.port,
-                    _broker: Box::new(broker),
-                    _zookeeper: Box::new(zk),
-                    zookeeper,
-                }
-            }
-            Genuine => {
-                let zk = genuine::zookeeper(dir);
-                let zookeeper = format!("127.0.0.1:{}", zk.port);
-                let broker = genuine::broker(dir, &zookeeper, "");
-                Cluster {
-                    port: broker.port,
-                    _broker: Box::new(broker),
-                    _zookeeper: Box::new(zk),
-                    zookeeper,
-                }
-            }
-        }
-    }
-
-    fn brokers(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    /// Writes a topic as kafka-topics would, and waits until it has leaders.
-    fn create(&self, topic: &str, partitions: i32) {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(async {
-            let session = session(&self.zookeeper).await;
-            kafka::admin::create_topic(&session, topic, partitions, 1, &Default::default())
-                .await
-                .unwrap();
-            session.close().await;
-        });
-        wait_leaders(self.port, topic, LIMIT);
-    }
-
-    fn producer(&self, whose: Whose, topic: &str, more: &[&str]) -> Command {
-        let mut command = whose.command("kafka-console-producer");
-        command.args(["--broker-list", &self.brokers(), "--topic", topic]);
-        command.args(more);
-        command
-    }
-
-    fn produce(&self, whose: Whose, topic: &str, more: &[&str], lines: &str) -> Output {
-        run(self.producer(whose, topic, more), lines.as_bytes(), LIMIT)
-    }
-
-    fn consumer(&self, whose: Whose, more: &[&str]) -> Command {
-        let mut command = whose.command("kafka-console-consumer");
-        command.args(["--zookeeper", &self.zookeeper]).args(more);
-        command
-    }
-
-    /// What a consumer prints of a topic from its beginning to that many messages.
-    fn consume(&self, whose: Whose, topic: &str, messages: usize) -> String {
-        let count = messages.to_string();
-        let arguments = ["--topic", topic, "--from-beginning", "--max-messages", &count];
-        let out = run(self.consumer(whose, &arguments), b"", LIMIT);
-        assert!(out.status.success(), "{}", text(&out.stderr));
-        text(&out.stdout)
-    }
-
-    /// The newest offset of each partition.
-    fn offsets(&self, topic: &str) -> Vec<i64> {
-        let mut command = Ours.command("GetOffsetShell");
-        command.args(["--broker-list", &self.brokers(), "--topic", topic, "--time", "-1"]);
-        let out = run(command, b"", LIMIT);
-        text(&out.stdout)
-            .lines()
-            .map(|l| l.rsplit(':').next().unwrap().parse().unwrap())
-            .collect()
-    }
-}
-
-async fn session(zookeeper: &str) -> Session {
-    let patience = Duration::from_secs(10);
-    let settings = SessionSettings {
-        session_timeout: patience,
-        connection_timeout: patience,
-    };
-    Session::connect(zookeeper, settings, Clock::system())
-        .await
-        .unwrap()
-}
 
 fn lines(count: usize, name: &str) -> String {
     (0..count).map(|i| format!("{name} {i}\n")).collect()
@@ -267,6 +142,37 @@ fn our_console_programs_print_what_the_genuine_ones_print() {
         &["--topic", "t", "--formatter", "no.Such"],
     ] {
         let [theirs, mine] = [Genuine, Ours].map(|w| run(cluster.consumer(w, more), b"", LIMIT));
+        assert_eq!(shown(&mine, &cluster), shown(&theirs, &cluster), "{more:?}");
+    }
+    let brokers = cluster.brokers();
+    for more in [
+        &[
+            "--topic",
+            "t",
+            "--from-beginning",
+            "--max-messages",
+            "14",
+            "--property",
+            "print.key=true",
+        ][..],
+        &[
+            "--topic",
+            "t",
+            "--from-beginning",
+            "--max-messages",
+            "3",
+            "--formatter",
+            "kafka.tools.ChecksumMessageFormatter",
+        ],
+        &["--whitelist", "t"],
+        &["--topic", "t", "--max-messages", "x"],
+    ] {
+        let [theirs, mine] = [Genuine, Ours].map(|w| {
+            let mut command = w.command("kafka-console-consumer");
+            command.args(["--new-consumer", "--bootstrap-server", &brokers]);
+            command.args(more);
+            run(command, b"", LIMIT)
+        });
         assert_eq!(shown(&mine, &cluster), shown(&theirs, &cluster), "{more:?}");
     }
     for more in [

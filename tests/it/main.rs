@@ -12,6 +12,8 @@ mod compaction;
 mod configs;
 mod configuration;
 mod console;
+mod consumer;
+mod consumer_groups;
 mod controller;
 mod crash;
 mod data_path;

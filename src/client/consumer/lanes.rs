@@ -38,7 +38,10 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Submits a request over the connection, or gives up with the reason why there is none, and returns the
 /// wait for its answer.
-type Job = Box<dyn FnOnce(Result<Arc<Connection>>) -> Boxed<Boxed<()>> + Send>;
+type Job = Box<dyn FnOnce(Result<Arc<Connection>>) -> Boxed<Wait> + Send>;
+
+/// Ends when the answer was delivered.
+struct Wait(Boxed<()>);
 
 /// See the file's head. Dropping it cuts everything off.
 #[derive(Debug)]
@@ -105,14 +108,13 @@ impl<E: Send + 'static> Lanes<E> {
                     Ok(c) => c.submit(&request, R::VERSION, patience).await,
                     Err(e) => Err(e),
                 };
-                let wait: Boxed<()> = Box::pin(async move {
+                Wait(Box::pin(async move {
                     let answer = match pending {
                         Ok(pending) => pending.answer().await,
                         Err(e) => Err(e),
                     };
                     let _ = events.send(event(answer)).await;
-                });
-                wait
+                }))
             })
         });
         let job = match self.queue(kind, at).try_send(job) {
@@ -122,7 +124,7 @@ impl<E: Send + 'static> Lanes<E> {
         let refused = Error::Closed {
             peer: at.to_string().into(),
         };
-        self.tasks.spawn(async move { job(Err(refused)).await.await });
+        self.tasks.spawn(async move { job(Err(refused)).await.0.await });
     }
 
     fn queue(&mut self, kind: Kind, at: &HostPort) -> &mpsc::Sender<Job> {
@@ -205,7 +207,7 @@ async fn lane(
                 let connection = client.connection(&at).await;
                 open = connection.as_ref().ok().cloned();
                 let wait = job(connection).await;
-                answers.spawn(wait);
+                answers.spawn(wait.0);
             }
             Some(_) = answers.join_next() => {}
             () = clock.sleep(idle), if open.is_some() && answers.is_empty() => {

@@ -14,7 +14,7 @@ pub type Listening<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
 /// Told of rebalances, within the poll that notices them. The consumer may be used meanwhile to commit, to
 /// look at positions and to seek, but not to poll or to subscribe. An error is logged and changes nothing,
-/// but for [`Error::Wakeup`](super::Error::Wakeup), which ends the poll.
+/// but for [`Error::Wakeup`], which ends the poll.
 ///
 /// ```
 /// use kafka::client::consumer::{Consumer, Listening, RebalanceListener};

@@ -61,7 +61,8 @@
 //! it stands; `membership` the way into the group and out of it; `lookups` asks leaders for the ends of
 //! partitions; `fetches` fetches and hands out; `commits` commits; `view` asks for metadata. None of them
 //! reads a clock or a socket. `drive` feeds them from `lanes`, the connections, and sends what they want
-//! sent; `protocol` and `assignor` are what members of a group have to agree on, bit by bit.
+//! sent; `protocol` and `assignor` are what members of a group have to agree on, bit by bit. What users call
+//! is in `calls`, `positions` and `topics`; what a rebalance does to them in `rebalance`.
 
 mod assignor;
 mod calls;
@@ -73,10 +74,13 @@ mod lanes;
 mod listener;
 mod lookups;
 mod membership;
+mod positions;
 mod protocol;
+mod rebalance;
 mod records;
 mod settings;
 mod subscription;
+mod topics;
 mod view;
 mod wakeup;
 

@@ -1,5 +1,5 @@
 //! When to ask for metadata, and for which topics. A core; the picture itself is
-//! [`Metadata`](crate::client::Metadata).
+//! [`Metadata`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

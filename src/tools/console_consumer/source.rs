@@ -14,8 +14,14 @@ pub(super) type Pair = (Option<Bytes>, Option<Bytes>);
 
 /// A running consumer.
 pub(super) enum Source {
-    Old { consumer: OldConsumer, stream: Stream },
+    Old(Box<OldSource>),
     New(Box<NewSource>),
+}
+
+/// The old consumer and its one stream.
+pub(super) struct OldSource {
+    pub(super) consumer: OldConsumer,
+    pub(super) stream: Stream,
 }
 
 /// The new consumer and what its last poll brought.
@@ -34,8 +40,8 @@ impl Source {
                 let record = new.records.next()?;
                 Some(Ok(Some((record.key, record.value))))
             }
-            Source::Old { stream, .. } => {
-                let mut next = pin!(stream.next());
+            Source::Old(old) => {
+                let mut next = pin!(old.stream.next());
                 let looked = std::future::poll_fn(|cx| {
                     Poll::Ready(match next.as_mut().poll(cx) {
                         Poll::Ready(message) => Some(message),
@@ -51,7 +57,7 @@ impl Source {
     /// cannot be had.
     pub(super) async fn next(&mut self) -> Result<Option<Pair>, String> {
         match self {
-            Source::Old { stream, .. } => of_stream(stream.next().await),
+            Source::Old(old) => of_stream(old.stream.next().await),
             Source::New(new) => {
                 if new.records.len() == 0 {
                     let polled = new.consumer.poll(new.timeout).await;
@@ -68,7 +74,7 @@ impl Source {
     /// Commits what was printed, if that is automatic, and leaves the group.
     pub(super) async fn close(self) {
         match self {
-            Source::Old { consumer, .. } => consumer.close().await,
+            Source::Old(old) => old.consumer.close().await,
             Source::New(new) => {
                 let NewSource {
                     mut consumer,

@@ -3,6 +3,7 @@
 
 #![allow(dead_code)] // Each test file uses its own part.
 
+pub mod cluster;
 pub mod fake_broker;
 pub mod genuine;
 pub mod genuine_data;
