@@ -52,6 +52,17 @@ fn shown(out: &Output, cluster: &Cluster) -> String {
     .replace(&cluster.brokers(), "BROKER")
 }
 
+/// Runs a program of either make and compares what they print.
+#[track_caller]
+fn same(cluster: &Cluster, tool: &str, first: &[&str], more: &[&str]) {
+    let [theirs, mine] = [Genuine, Ours].map(|w| {
+        let mut command = w.command(tool);
+        command.args(first).args(more);
+        run(command, b"", LIMIT)
+    });
+    assert_eq!(shown(&mine, cluster), shown(&theirs, cluster), "{more:?}");
+}
+
 #[test]
 fn our_console_programs_print_what_the_genuine_ones_print() {
     need!(reference());
@@ -141,39 +152,22 @@ fn our_console_programs_print_what_the_genuine_ones_print() {
         &["--topic", "t", "--max-messages", "x"],
         &["--topic", "t", "--formatter", "no.Such"],
     ] {
-        let [theirs, mine] = [Genuine, Ours].map(|w| run(cluster.consumer(w, more), b"", LIMIT));
-        assert_eq!(shown(&mine, &cluster), shown(&theirs, &cluster), "{more:?}");
+        same(
+            &cluster,
+            "kafka-console-consumer",
+            &["--zookeeper", &cluster.zookeeper],
+            more,
+        );
     }
-    let brokers = cluster.brokers();
+    let new = ["--new-consumer", "--bootstrap-server", &cluster.brokers()];
     for more in [
-        &[
-            "--topic",
-            "t",
-            "--from-beginning",
-            "--max-messages",
-            "14",
-            "--property",
-            "print.key=true",
-        ][..],
-        &[
-            "--topic",
-            "t",
-            "--from-beginning",
-            "--max-messages",
-            "3",
-            "--formatter",
-            "kafka.tools.ChecksumMessageFormatter",
-        ],
-        &["--whitelist", "t"],
-        &["--topic", "t", "--max-messages", "x"],
+        "--topic t --from-beginning --max-messages 14 --property print.key=true",
+        "--topic t --from-beginning --max-messages 3 --formatter kafka.tools.ChecksumMessageFormatter",
+        "--whitelist t",
+        "--topic t --max-messages x",
     ] {
-        let [theirs, mine] = [Genuine, Ours].map(|w| {
-            let mut command = w.command("kafka-console-consumer");
-            command.args(["--new-consumer", "--bootstrap-server", &brokers]);
-            command.args(more);
-            run(command, b"", LIMIT)
-        });
-        assert_eq!(shown(&mine, &cluster), shown(&theirs, &cluster), "{more:?}");
+        let more: Vec<&str> = more.split(' ').collect();
+        same(&cluster, "kafka-console-consumer", &new, &more);
     }
     for more in [
         &["--topic", "t", "--time", "-1"][..],
@@ -182,12 +176,12 @@ fn our_console_programs_print_what_the_genuine_ones_print() {
         &["--topic", "t", "--time", "x"],
         &["--topic", "t"],
     ] {
-        let [theirs, mine] = [Genuine, Ours].map(|w| {
-            let mut command = w.command("GetOffsetShell");
-            command.args(["--broker-list", &cluster.brokers()]).args(more);
-            run(command, b"", LIMIT)
-        });
-        assert_eq!(shown(&mine, &cluster), shown(&theirs, &cluster), "{more:?}");
+        same(
+            &cluster,
+            "GetOffsetShell",
+            &["--broker-list", &cluster.brokers()],
+            more,
+        );
     }
 }
 

@@ -11,6 +11,7 @@ use super::{Consumer, Error, Result, protocol};
 use crate::client::connection;
 use crate::client::metadata::Metadata;
 use crate::cluster::{BrokerId, TopicPartition};
+use crate::protocol::Request;
 use crate::protocol::fetch::FetchResponse;
 use crate::protocol::groups::{
     ErrorOnlyResponse, GroupCoordinatorResponse, GroupProtocol, JoinGroupResponse, SyncGroupResponse,
@@ -147,22 +148,24 @@ impl Consumer {
         }
         // What has no position at all is told by the call that needs it.
         let _ = self.subscription.settle();
-        let (requests, leaderless) = self.lookups.due(now, &self.subscription, &self.view.metadata);
-        if leaderless {
-            self.view.refresh();
-        }
-        for (leader, request) in requests {
-            match self.view.metadata.brokers.get(&leader) {
-                Some(at) => self
-                    .lanes
-                    .call(Kind::Data, at, request, move |a| Event::Ends(leader, a)),
-                None => self.view.refresh(),
-            }
-        }
+        let due = self.lookups.due(now, &self.subscription, &self.view.metadata);
+        self.ask_leaders(due, Event::Ends);
     }
 
     fn fetch(&mut self, now: Mono) {
-        let (requests, leaderless) = self.fetches.due(now, &self.subscription, &self.view.metadata);
+        let due = self.fetches.due(now, &self.subscription, &self.view.metadata);
+        self.ask_leaders(due, Event::Fetched);
+    }
+
+    /// Sends each leader its request; when a partition has none, metadata is asked for.
+    fn ask_leaders<R>(
+        &mut self,
+        (requests, leaderless): (Vec<(BrokerId, R)>, bool),
+        event: fn(BrokerId, connection::Result<R::Response>) -> Event,
+    ) where
+        R: Request + Send + Sync + 'static,
+        R::Response: Send,
+    {
         if leaderless {
             self.view.refresh();
         }
@@ -170,8 +173,12 @@ impl Consumer {
             match self.view.metadata.brokers.get(&leader) {
                 Some(at) => self
                     .lanes
-                    .call(Kind::Data, at, request, move |a| Event::Fetched(leader, a)),
-                None => self.view.refresh(),
+                    .call(Kind::Data, at, request, move |a| event(leader, a)),
+                // Metadata names no leader without an address.
+                None => {
+                    let peer = format!("node {leader}").into();
+                    self.handle(event(leader, Err(connection::Error::Closed { peer })));
+                }
             }
         }
     }
