@@ -104,7 +104,7 @@ impl View {
         self.next()
     }
 
-    /// The topics to ask for now, if it is time; an empty list means all.
+    /// The topics to ask for at present, if it is time; an empty list means all.
     pub(super) fn due(&mut self, now: Mono) -> Option<Vec<String>> {
         if self.next()? > now {
             return None;
