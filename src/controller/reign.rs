@@ -81,6 +81,7 @@ impl Reign {
                 let _ = reply.send(answer);
             }
             Event::Due(Timer::BalanceLeaders) => {
+                self.read_again(preferred::led_elsewhere(&self.context)).await?;
                 let plan = preferred::balance(&self.context);
                 self.carry_out(plan, channels).await?;
                 self.timers.set(
@@ -322,6 +323,7 @@ impl Reign {
                 return Ok(());
             }
         };
+        self.read_again(wished.clone()).await?;
         let plan = preferred::requested(&mut self.context, wished);
         self.carry_out(plan, channels).await?;
         let plan = preferred::finished(&mut self.context);
@@ -389,7 +391,19 @@ impl Reign {
         Ok(())
     }
 
+    /// Reads the states of partitions before a decision that may refuse: leaders tell of grown in-sync
+    /// sets only seconds later, and a refusal writes nothing that would meet the newer state.
+    async fn read_again(&mut self, partitions: Vec<TopicPartition>) -> Result<()> {
+        for (at, state) in self.store.states(partitions).await? {
+            if let Some(partition) = self.context.partition_mut(&at) {
+                partition.leadership = Some(state);
+            }
+        }
+        Ok(())
+    }
+
     async fn broker_leaves(&mut self, id: BrokerId, channels: &Channels) -> Result<ShutdownReply> {
+        self.read_again(brokers::shared_with(&self.context, id)).await?;
         Ok(match brokers::leaves(&mut self.context, id) {
             Ok(plan) => {
                 self.carry_out(plan, channels).await?;

@@ -12,6 +12,7 @@ use kafka::util::clock::{Clock, WallMs};
 use kafka::zookeeper::{CreateMode, Session, paths, znodes};
 
 use crate::support::fake_broker::{FakeBroker, Manner, Told, session};
+use crate::support::slow_link::SlowLink;
 use crate::support::wait_until_async;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -607,6 +608,59 @@ async fn partitions_are_moved_as_wished_and_the_wish_is_taken_away() {
     .await;
     controller.stop().await;
     one.stop().await;
+    two.stop().await;
+    ground.stop().await;
+}
+
+/// Pain of 0.9.0.1: creation, failover and controlled shutdown ask ZooKeeper once per partition and wait
+/// for each answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_zookeeper_costs_round_trips_and_not_partitions() {
+    const PARTITIONS: i32 = 400;
+    let ground = Ground::new().await;
+    let link = SlowLink::start(&ground.connect).await;
+    let (one, two) = (
+        FakeBroker::start(1, &link.address()).await,
+        FakeBroker::start(2, &link.address()).await,
+    );
+    let first = controller(&one);
+    until_active(&first).await;
+    let mut before = link.batches();
+    let mut few = |what: &str| {
+        let batches = link.batches() - before;
+        before = link.batches();
+        assert!(
+            batches < usize::try_from(PARTITIONS / 3).unwrap(),
+            "{what}: {batches} batches"
+        );
+    };
+    let assignment: Vec<&[i32]> = (0..PARTITIONS).map(|_| &[1, 2][..]).collect();
+    ground.create_topic("t", &assignment).await;
+    wait_until_async("all are led", LIMIT * 3, || async {
+        (0..PARTITIONS).all(|p| two.role("t", p) == Some((1, 0)))
+    })
+    .await;
+    few("creation");
+    assert_eq!(first.controlled_shutdown(BrokerId(1)).await, Ok(vec![]));
+    few("controlled shutdown");
+    wait_until_async("all have moved", LIMIT * 3, || async {
+        (0..PARTITIONS).all(|p| two.role("t", p) == Some((2, 1)))
+    })
+    .await;
+    // The other takes the office over, and the leader of all is gone with the first.
+    let second = controller(&two);
+    few("between");
+    first.stop().await;
+    one.stop().await;
+    until_active(&second).await;
+    wait_until_async("all are told anew", LIMIT * 3, || async {
+        two.told()
+            .iter()
+            .any(|t| matches!(t, Told::Roles(r) if r.controller_epoch == 2 && r.partitions.len() > 300))
+    })
+    .await;
+    few("failover");
+    second.stop().await;
     two.stop().await;
     ground.stop().await;
 }

@@ -36,3 +36,4 @@ mod topics;
 mod tutorial;
 mod znodes;
 mod zookeeper_shell;
+mod zookeeper_trouble;

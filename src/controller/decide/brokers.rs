@@ -167,6 +167,15 @@ pub fn leaves(context: &mut Context, id: BrokerId) -> Result<Plan, ControlledShu
     Ok(plan)
 }
 
+/// Partitions of which the broker is one of several replicas.
+pub fn shared_with(context: &Context, id: BrokerId) -> Vec<TopicPartition> {
+    context
+        .partitions()
+        .filter(|(_, p)| p.replicas.len() > 1 && p.replicas.contains(&id))
+        .map(|(at, _)| at)
+        .collect()
+}
+
 /// Partitions with several replicas that the broker still leads.
 pub fn still_led(context: &Context, id: BrokerId) -> Vec<TopicPartition> {
     context

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ::log::{debug, info, warn};
 
-use super::super::context::{CONTROLLER, Context, List};
+use super::super::context::{CONTROLLER, Context, List, Partition};
 use super::super::plan::{Aim, Plan, Removal};
 use super::deletion;
 use crate::cluster::{BrokerId, TopicPartition};
@@ -37,6 +37,19 @@ pub fn finished(context: &mut Context) -> Plan {
         plan.merge(deletion::resume(context, &at.topic));
     }
     plan
+}
+
+/// Partitions led by another than their preferred replica.
+pub fn led_elsewhere(context: &Context) -> Vec<TopicPartition> {
+    let elsewhere = |p: &Partition| {
+        let leader = p.leadership.as_ref().map(|l| l.leader);
+        leader.is_some() && leader != p.replicas.first().copied()
+    };
+    context
+        .partitions()
+        .filter(|(_, p)| elsewhere(p))
+        .map(|(at, _)| at)
+        .collect()
 }
 
 /// Leaderships to give back because a living broker leads too few of those it is preferred for.

@@ -12,6 +12,7 @@ pub mod install;
 pub mod ours;
 pub mod program;
 pub mod python;
+pub mod slow_link;
 pub mod wire;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,0 +1,156 @@
+//! What ZooKeeper's troubles did to 0.9.0.1's brokers until somebody restarted them, and must not do here.
+//!
+//! A quick restart that meets its own registration is in `broker.rs`, lost sessions of the controller and
+//! deletions that survive it in `controller.rs`.
+
+use std::time::Duration;
+
+use kafka::message::Codec;
+
+use crate::support::program::{kafka, run, text};
+use crate::support::wire::{Wire, set, wait_leaders};
+use crate::support::{free_port, ours, wait_until};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Two brokers on our ZooKeeper.
+struct Cluster {
+    brokers: [ours::Server; 2],
+    zookeeper: ours::Server,
+    _dirs: [tempfile::TempDir; 2],
+}
+
+impl Cluster {
+    fn start(more: &str) -> Cluster {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let zookeeper = ours::zookeeper(dirs[0].path());
+        let connect = format!("127.0.0.1:{}", zookeeper.port);
+        let brokers = [0, 1].map(|id: usize| {
+            let more = format!("broker.id={id}\nreplica.fetch.wait.max.ms=100\n{more}");
+            ours::broker_on(dirs[id].path(), &connect, free_port(), &more)
+        });
+        Cluster {
+            brokers,
+            zookeeper,
+            _dirs: dirs,
+        }
+    }
+
+    fn connect(&self) -> String {
+        format!("127.0.0.1:{}", self.zookeeper.port)
+    }
+
+    fn shell(&self, command: &str) -> String {
+        let mut shell = kafka();
+        shell.args(["zookeeper-shell", "-server", &self.connect()]);
+        text(&run(shell, format!("{command}\n").as_bytes(), LIMIT).stdout)
+    }
+
+    /// Runs kafka-topics; its outputs, one after the other.
+    fn topics(&self, arguments: &[&str]) -> String {
+        let mut command = kafka();
+        command.args(["kafka-topics", "--zookeeper", &self.connect()]);
+        command.args(arguments);
+        let done = run(command, b"", LIMIT);
+        text(&done.stdout) + &text(&done.stderr)
+    }
+
+    fn until_described(&self, part: &str) {
+        wait_until(&format!("kafka-topics shows {part}"), LIMIT, || {
+            self.topics(&["--describe", "--topic", "t"]).contains(part)
+        });
+    }
+
+    fn produce(&self, broker: usize) {
+        wait_until("a message is acknowledged", LIMIT, || {
+            Wire::connect(self.brokers[broker].port, Duration::from_secs(15))
+                .and_then(|mut w| w.produce("t", 0, set(Codec::None, &[b"m"]), -1))
+                .is_ok_and(|(error, _)| error == 0)
+        });
+    }
+}
+
+#[test]
+fn a_leader_whose_version_of_the_state_is_stale_goes_on_changing_its_in_sync_set() {
+    // Sessions outlive the pause, so that only the leader changes the set.
+    let cluster = Cluster::start("zookeeper.session.timeout.ms=40000\nreplica.lag.time.max.ms=1500");
+    cluster.topics(&["--create", "--topic", "t", "--replica-assignment", "0:1"]);
+    cluster.until_described("Isr: 0,1");
+    let path = "/brokers/topics/t/partitions/0/state";
+    // The same state again: the leader's version is one behind (KAFKA-2729).
+    let printed = cluster.shell(&format!("get {path}"));
+    let state = printed.lines().find(|l| l.starts_with('{')).unwrap();
+    cluster.shell(&format!("set {path} {state}"));
+    let follower = &cluster.brokers[1].program;
+    follower.signal("STOP");
+    cluster.until_described("Isr: 0\n");
+    cluster.produce(0);
+    follower.signal("CONT");
+    cluster.until_described("Isr: 0,1");
+    cluster.produce(0);
+}
+
+#[test]
+fn a_controller_that_stood_still_past_its_session_is_no_zombie() {
+    let cluster = Cluster::start("zookeeper.session.timeout.ms=6000\nreplica.lag.time.max.ms=3000");
+    cluster.topics(&["--create", "--topic", "t", "--replica-assignment", "0:1"]);
+    cluster.until_described("Isr: 0,1");
+    // The first broker's office, in case the second was faster.
+    wait_until("0 is controller", LIMIT, || {
+        let printed = cluster.shell("get /controller");
+        if printed.contains("\"brokerid\":1,") {
+            cluster.shell("delete /controller");
+        }
+        printed.contains("\"brokerid\":0,")
+    });
+    let stopped = &cluster.brokers[0].program;
+    stopped.signal("STOP");
+    wait_until("1 is controller and leads", LIMIT, || {
+        cluster.shell("get /controller").contains("\"brokerid\":1,")
+            && cluster
+                .topics(&["--describe", "--topic", "t"])
+                .contains("Leader: 1")
+    });
+    cluster.produce(1);
+    stopped.signal("CONT");
+    wait_until("both are registered", LIMIT, || {
+        cluster.shell("ls /brokers/ids").contains("[0, 1]")
+    });
+    // It follows, is in sync, and leads again when asked: by no restart.
+    cluster.until_described("Isr: 1,0");
+    cluster.produce(1);
+    let mut elect = kafka();
+    elect.args([
+        "kafka-preferred-replica-election",
+        "--zookeeper",
+        &cluster.connect(),
+    ]);
+    assert!(run(elect, b"", LIMIT).status.success());
+    cluster.until_described("Leader: 0");
+    assert!(
+        cluster.shell("get /controller").contains("\"brokerid\":1,"),
+        "the office stays"
+    );
+    cluster.produce(0);
+}
+
+#[test]
+fn deletion_that_is_not_enabled_is_told_and_harms_nothing() {
+    let cluster = Cluster::start("delete.topic.enable=false");
+    cluster.topics(&["--create", "--topic", "t", "--replica-assignment", "0:1"]);
+    cluster.until_described("Isr: 0,1");
+    let said = cluster.topics(&["--delete", "--topic", "t"]);
+    assert!(
+        said.contains("delete.topic.enable is not true at the controller"),
+        "{said}"
+    );
+    // The next controller tells nobody to forget the topic (KAFKA-3175).
+    cluster.shell("delete /controller");
+    wait_until("there is a controller", LIMIT, || {
+        cluster.shell("get /controller").contains("brokerid")
+    });
+    for broker in 0..2 {
+        assert_eq!(wait_leaders(cluster.brokers[broker].port, "t", LIMIT)[&0], 0);
+    }
+    cluster.produce(0);
+}
