@@ -1,4 +1,6 @@
 //! Consumer groups: what the coordinator answers, what it stores, and who can work with it.
 
 mod client;
+mod members;
+mod swap;
 mod wire;
