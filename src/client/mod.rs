@@ -3,11 +3,13 @@
 //!
 //! Read [`connection`] first, with `in_flight` (which answer belongs to whom), then [`metadata`] and
 //! [`broker_client`], then [`producer`] and [`consumer`], and [`old_consumer`] with [`topic_filter`]: the
-//! consumer whose groups live in ZooKeeper. [`simple`] asks one broker by name.
+//! consumer whose groups live in ZooKeeper. [`simple`] asks one broker about partitions by name, [`groups`]
+//! about groups.
 
 pub mod broker_client;
 pub mod connection;
 pub mod consumer;
+pub mod groups;
 mod in_flight;
 pub mod metadata;
 pub mod old_consumer;

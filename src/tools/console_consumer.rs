@@ -23,7 +23,6 @@ use super::{Tool, is_closed_pipe, logging, options, runtime};
 use crate::client::consumer::{Consumer, ConsumerSettings, Records};
 use crate::client::old_consumer::{OldConsumer, OldConsumerSettings, Subscription};
 use crate::client::topic_filter::TopicFilter;
-use crate::config::client::OffsetStorage;
 use crate::config::{ConsumerConfig, OldConsumerConfig, Properties};
 use crate::util::random;
 
@@ -278,9 +277,6 @@ fn old_settings(properties: &Properties) -> Result<OldConsumerSettings, String> 
     let (c, warnings) = OldConsumerConfig::from_properties(properties).map_err(|e| e.to_string())?;
     for warning in warnings {
         warn!(target: "kafka.utils.VerifiableProperties", "{warning}");
-    }
-    if c.offsets_storage == OffsetStorage::Kafka {
-        return Err("offsets.storage=kafka is not available yet; offsets are kept in ZooKeeper".to_owned());
     }
     Ok(c.into())
 }

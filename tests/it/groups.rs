@@ -2,5 +2,6 @@
 
 mod client;
 mod members;
+mod old;
 mod swap;
 mod wire;

@@ -1,7 +1,7 @@
 //! The task of one consumer: registers, rebalances when the group changes, commits, and leaves in
 //! order. Decides nothing about who owns what (`group` does) and opens no message.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +11,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::claim::Claim;
 use super::fetcher::Fetchers;
 use super::group::Mine;
+use super::offsets::Offsets;
 use super::registry::{self, Watches};
 use super::stream::Chunk;
-use super::{Error, OldConsumerSettings, Result};
+use super::{Error, OffsetStore, OldConsumerSettings, Result};
 use crate::cluster::TopicPartition;
 use crate::message::Offset;
 use crate::util::clock::Mono;
@@ -43,7 +44,7 @@ pub(super) struct Member {
     pub(super) watches: Watches,
     pub(super) claims: Vec<Arc<Claim>>,
     pub(super) fetchers: Option<Fetchers>,
-    pub(super) stored: HashMap<TopicPartition, Offset>,
+    pub(super) offsets: Offsets,
 }
 
 /// Which stream gets the messages of a thread.
@@ -132,14 +133,21 @@ impl Member {
                 }
                 () = clock.sleep_until(commit_at) => {
                     commit_at = clock.now() + self.settings.auto_commit_interval;
-                    if self.settings.auto_commit
-                        && let Err(e) = self.commit(1 + self.settings.offsets_commit_max_retries).await
-                    {
-                        warn!(target: LOGGER, "Failed to commit offsets of consumer {}: {e}", self.id);
+                    if self.settings.auto_commit {
+                        let committed = tokio::select! {
+                            committed = self.commit(1 + self.settings.offsets_commit_max_retries) => committed,
+                            () = stop.wait() => break,
+                        };
+                        if let Err(e) = committed {
+                            warn!(target: LOGGER, "Failed to commit offsets of consumer {}: {e}", self.id);
+                        }
                     }
                 }
                 Some(Command::Commit(done)) = commands.recv() => {
-                    let committed = self.commit(1 + self.settings.offsets_commit_max_retries).await;
+                    let committed = tokio::select! {
+                        committed = self.commit(1 + self.settings.offsets_commit_max_retries) => committed,
+                        () = stop.wait() => break,
+                    };
                     let _ = done.send(committed);
                 }
             }
@@ -211,20 +219,30 @@ impl Member {
         for (thread, topic) in view.idle_threads(&self.id, &mine, internal) {
             warn!(target: LOGGER, "No broker partitions consumed by consumer thread {thread} for topic {topic}");
         }
-        let mut claims: Vec<Arc<Claim>> = Vec::new();
-        for m in mine {
-            let offset = registry::stored_offset(&session, &group, &m.partition).await?;
-            let owned =
+        let mut owned: Vec<TopicPartition> = Vec::new();
+        for m in &mine {
+            let taken =
                 registry::claim(&session, &mut self.watches, &group, &m.partition, &m.thread_id).await?;
-            if !owned {
-                for claim in &claims {
-                    registry::release(&session, &group, &claim.partition).await?;
-                }
+            if !taken {
+                release_all(&session, &group, &owned).await?;
                 return Ok(Try::Conflict);
             }
-            let stream = self.stream_of.index(&m);
-            claims.push(Arc::new(Claim::new(m.partition, stream, m.thread_id, offset)));
+            owned.push(m.partition.clone());
         }
+        // Only now: the last owner has stored its positions before it let go. Kafka reads them before.
+        let offsets = match self.offsets.read(&session, &self.settings, &owned).await {
+            Ok(offsets) => offsets,
+            Err(e) => {
+                release_all(&session, &group, &owned).await?;
+                return Err(e);
+            }
+        };
+        let claim = |m: Mine| {
+            let stream = self.stream_of.index(&m);
+            let next = offsets.get(&m.partition).copied();
+            Arc::new(Claim::new(m.partition, stream, m.thread_id, next))
+        };
+        let claims: Vec<Arc<Claim>> = mine.into_iter().map(claim).collect();
         self.claims = claims.clone();
         if !claims.is_empty() {
             self.fetchers = Some(Fetchers::start(
@@ -272,12 +290,17 @@ impl Member {
             .filter_map(|c| Some((c.partition.clone(), c.next()?)))
             .collect();
         for left in (0..tries.max(1)).rev() {
-            let group = &self.settings.group_id;
-            match registry::store_offsets(&self.session, group, &offsets, &mut self.stored).await {
+            match self.offsets.write(&self.session, &self.settings, &offsets).await {
                 Err(e) if left > 0 => {
-                    warn!(target: LOGGER, "Committing offsets failed, {left} tries left: {e}")
+                    warn!(target: LOGGER, "Committing offsets failed, {left} tries left: {e}");
                 }
                 end => return end,
+            }
+            if self.settings.offsets_store != OffsetStore::ZooKeeper {
+                self.settings
+                    .clock
+                    .sleep(self.settings.offsets_channel_backoff)
+                    .await;
             }
         }
         Ok(())
@@ -308,6 +331,13 @@ impl Member {
         self.session.clone().close().await;
         info!(target: LOGGER, "[{}], ZKConsumerConnector shut down completed", self.id);
     }
+}
+
+async fn release_all(session: &Session, group: &str, owned: &[TopicPartition]) -> Result<()> {
+    for partition in owned {
+        registry::release(session, group, partition).await?;
+    }
+    Ok(())
 }
 
 /// Up to a quarter more, so that members that collided do not collide again.

@@ -3,7 +3,7 @@
 //! ```text
 //! /consumers/G/ids/C        ephemeral: the member C and what it wants
 //! /consumers/G/owners/T/P   ephemeral: the thread that owns the partition
-//! /consumers/G/offsets/T/P  how far the group has come
+//! /consumers/G/offsets/T/P  how far the group has come, unless `offsets` keeps that in the offsets topic
 //! ```
 //!
 //! One task (`member`) registers, watches and rebalances: it reads the group (`registry`), computes
@@ -19,19 +19,21 @@ mod claim;
 mod fetcher;
 mod group;
 mod member;
+mod offsets;
 mod registry;
 mod settings;
 mod stream;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use self::member::{Command, Member, StreamOf};
+use self::offsets::Offsets;
 use self::registry::Watches;
-pub use self::settings::OldConsumerSettings;
+pub use self::settings::{OffsetStore, OldConsumerSettings};
 pub use self::stream::{Consumed, Stream};
 use super::connection;
 use super::topic_filter::TopicFilter;
@@ -39,6 +41,7 @@ pub use crate::config::client::OffsetReset;
 
 use crate::cluster::TopicPartition;
 use crate::message::{self, Offset};
+use crate::protocol::ErrorCode;
 use crate::util::clock::Clock;
 use crate::util::random;
 use crate::util::shutdown::Shutdown;
@@ -102,6 +105,14 @@ pub enum Error {
     /// A broker could not be asked.
     #[error(transparent)]
     Connection(#[from] connection::Error),
+    /// The group's coordinator did not take a position.
+    #[error("the offset of partition {partition} was not committed: {error}")]
+    Uncommitted {
+        /// The first that was not taken.
+        partition: TopicPartition,
+        /// What the coordinator said.
+        error: ErrorCode,
+    },
     /// The consumer was closed.
     #[error("the consumer is closed")]
     Closed,
@@ -227,7 +238,7 @@ impl OldConsumer {
             watches: Watches::new(),
             claims: Vec::new(),
             fetchers: None,
-            stored: HashMap::new(),
+            offsets: Offsets::default(),
             settings,
         };
         let stop = Shutdown::new();

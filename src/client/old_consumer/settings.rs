@@ -4,8 +4,19 @@ use std::time::Duration;
 
 use super::assignor::Strategy;
 use crate::config::OldConsumerConfig;
-use crate::config::client::OffsetReset;
+use crate::config::client::{OffsetReset, OffsetStorage};
 use crate::util::clock::Clock;
+
+/// Where a group's positions are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetStore {
+    /// `offsets.storage=zookeeper`
+    ZooKeeper,
+    /// `offsets.storage=kafka` without `dual.commit.enabled`
+    Kafka,
+    /// `offsets.storage=kafka` with `dual.commit.enabled`: written to both, and the larger counts.
+    Both,
+}
 
 /// What an old consumer may be told. The default is that of 0.9, but for the required names.
 #[derive(Clone, Debug)]
@@ -46,6 +57,12 @@ pub struct OldConsumerSettings {
     pub fetch_wait_max: Duration,
     /// `refresh.leader.backoff.ms`
     pub refresh_leader_backoff: Duration,
+    /// `offsets.storage` and `dual.commit.enabled`
+    pub offsets_store: OffsetStore,
+    /// `offsets.channel.backoff.ms`
+    pub offsets_channel_backoff: Duration,
+    /// `offsets.channel.socket.timeout.ms`
+    pub offsets_channel_socket_timeout: Duration,
     /// `offsets.commit.max.retries`
     pub offsets_commit_max_retries: u32,
     /// `auto.offset.reset`
@@ -81,6 +98,9 @@ impl Default for OldConsumerSettings {
             fetch_min_bytes: 1,
             fetch_wait_max: Duration::from_millis(100),
             refresh_leader_backoff: Duration::from_millis(200),
+            offsets_store: OffsetStore::ZooKeeper,
+            offsets_channel_backoff: Duration::from_secs(1),
+            offsets_channel_socket_timeout: Duration::from_secs(10),
             offsets_commit_max_retries: 5,
             reset: OffsetReset::Largest,
             consumer_timeout: None,
@@ -113,6 +133,14 @@ impl From<OldConsumerConfig> for OldConsumerSettings {
             fetch_min_bytes: c.fetch_min_bytes,
             fetch_wait_max: c.fetch_wait_max,
             refresh_leader_backoff: c.refresh_leader_backoff,
+            offsets_store: match (c.offsets_storage, c.dual_commit_enabled) {
+                (OffsetStorage::ZooKeeper, _) => OffsetStore::ZooKeeper,
+                (OffsetStorage::Kafka, false) => OffsetStore::Kafka,
+                (OffsetStorage::Kafka, true) => OffsetStore::Both,
+            },
+            offsets_channel_backoff: c.offsets_channel_backoff,
+            offsets_channel_socket_timeout: c.offsets_channel_socket_timeout,
+            offsets_commit_max_retries: c.offsets_commit_max_retries,
             reset: c.auto_offset_reset,
             consumer_timeout: c.consumer_timeout,
             exclude_internal_topics: c.exclude_internal_topics,
@@ -121,7 +149,7 @@ impl From<OldConsumerConfig> for OldConsumerSettings {
             } else {
                 Strategy::Range
             },
-            ..OldConsumerSettings::default()
+            clock: Clock::system(),
         }
     }
 }

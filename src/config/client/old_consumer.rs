@@ -67,23 +67,19 @@ pub static KEYS: &[Key] = &[
         .doc("The pause before looking for a partition's new leader."),
     Key::int("offsets.channel.backoff.ms")
         .default("1000")
-        .not_acted_on()
-        .doc("Of offsets kept in Kafka."),
+        .doc("With `kafka`, the pause before the group's coordinator is asked, or looked for, again."),
     Key::int("offsets.channel.socket.timeout.ms")
         .default("10000")
-        .not_acted_on()
-        .doc("Of offsets kept in Kafka."),
+        .doc("With `kafka`, how long the coordinator may take to answer."),
     Key::int("offsets.commit.max.retries")
         .default("5")
-        .not_acted_on()
-        .doc("Of offsets kept in Kafka."),
+        .doc("How often a commit that failed is tried again."),
     Key::string("offsets.storage")
         .default("zookeeper")
         .doc("Where positions are committed: `zookeeper` or `kafka`."),
     Key::boolean("dual.commit.enabled")
-        .optional()
-        .not_acted_on()
-        .doc("With `kafka`, whether they go to ZooKeeper too."),
+        .default("true")
+        .doc("With `kafka`, whether they go to ZooKeeper too, and the larger of both counts."),
     Key::string("auto.offset.reset")
         .default("largest")
         .high()
@@ -163,6 +159,14 @@ pub struct OldConsumerConfig {
     pub refresh_leader_backoff: Duration,
     /// `offsets.storage`
     pub offsets_storage: OffsetStorage,
+    /// `dual.commit.enabled`; without a meaning unless offsets are kept in Kafka.
+    pub dual_commit_enabled: bool,
+    /// `offsets.channel.backoff.ms`
+    pub offsets_channel_backoff: Duration,
+    /// `offsets.channel.socket.timeout.ms`
+    pub offsets_channel_socket_timeout: Duration,
+    /// `offsets.commit.max.retries`
+    pub offsets_commit_max_retries: u32,
     /// `auto.offset.reset`
     pub auto_offset_reset: OffsetReset,
     /// `consumer.timeout.ms`; `None` (negative) waits for ever.
@@ -216,6 +220,10 @@ impl OldConsumerConfig {
                 "kafka" => OffsetStorage::Kafka,
                 _ => OffsetStorage::ZooKeeper,
             },
+            dual_commit_enabled: v.boolean("dual.commit.enabled"),
+            offsets_channel_backoff: v.millis("offsets.channel.backoff.ms"),
+            offsets_channel_socket_timeout: v.millis("offsets.channel.socket.timeout.ms"),
+            offsets_commit_max_retries: u32::try_from(v.int("offsets.commit.max.retries")).unwrap_or(0),
             auto_offset_reset: match v.text("auto.offset.reset").as_str() {
                 "smallest" => OffsetReset::Smallest,
                 _ => OffsetReset::Largest,
