@@ -50,7 +50,7 @@ impl Offsets {
             }
         }
         if settings.offsets_store != OffsetStore::ZooKeeper && !partitions.is_empty() {
-            for (at, offset) in self.from_coordinator(session, settings, partitions).await? {
+            for (at, offset) in self.ask_coordinator(session, settings, partitions).await? {
                 let known = found.entry(at).or_insert(offset);
                 *known = offset.max(*known);
             }
@@ -58,7 +58,7 @@ impl Offsets {
         Ok(found)
     }
 
-    async fn from_coordinator(
+    async fn ask_coordinator(
         &mut self,
         session: &Session,
         settings: &OldConsumerSettings,

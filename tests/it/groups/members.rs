@@ -13,10 +13,11 @@ use kafka::message::Codec;
 use kafka::util::codec::Reader;
 
 use super::client::{Client, LIMIT, wait_coordinator};
+use crate::support::ours::Pair;
 use crate::support::program::Program;
 use crate::support::python::python;
 use crate::support::wire::{Wire, set, wait_leaders};
-use crate::support::{free_port, genuine, ours, reference, wait_for, wait_until};
+use crate::support::{genuine, reference, wait_for, wait_until};
 
 /// kafka-python of the time when 0.9 was common knowledge.
 const PACKAGES: [&str; 2] = ["kafka-python==2.0.2", "six"];
@@ -225,25 +226,9 @@ fn members_of_every_kind_share_a_group_through_joins_leaves_deaths_and_a_lost_co
     need!(python(&PACKAGES));
     let kcat = Command::new("kcat").arg("-V").output();
     need!(kcat.map_err(|_| "kcat is not installed"));
-    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let zookeeper = ours::zookeeper(dirs[0].path());
-    let connect = format!("127.0.0.1:{}", zookeeper.port);
-    let ports = [free_port(), free_port()];
-    let start = |id: usize| {
-        let more = format!(
-            "broker.id={id}\nzookeeper.session.timeout.ms=3000\noffsets.topic.num.partitions=2\n\
-             num.partitions=6\ndefault.replication.factor=2\nreplica.lag.time.max.ms=3000\n\
-             unclean.leader.election.enable=false"
-        );
-        ours::broker_on(dirs[id].path(), &connect, ports[id], &more)
-    };
-    let mut brokers = [Some(start(0)), Some(start(1))];
-    wait_until("both brokers are known", LIMIT, || {
-        let answer = Wire::connect(ports[0], LIMIT).unwrap().metadata(&[]).unwrap();
-        answer.brokers.len() == 2
-    });
+    let mut pair = Pair::start("offsets.topic.num.partitions=2\nnum.partitions=6");
+    let (ports, servers) = (pair.ports, pair.servers());
     wait_leaders(ports[0], "t", LIMIT);
-    let servers = format!("127.0.0.1:{},127.0.0.1:{}", ports[0], ports[1]);
     // Asked of whatever broker lives.
     let coordinator = || {
         wait_for("a coordinator", LIMIT, || {
@@ -264,7 +249,7 @@ fn members_of_every_kind_share_a_group_through_joins_leaves_deaths_and_a_lost_co
     let numbers = Numbers::start(ports.to_vec(), "t", 6, -1);
 
     // They join one after the other.
-    let mut java = java_member(dirs[0].path(), &servers, "g", "t");
+    let mut java = java_member(pair.dir(0), &servers, "g", "t");
     wait_shared(coordinator, "g", &["java"], 6);
     let mut first = python_member(&servers, "g", "t").unwrap();
     wait_shared(coordinator, "g", &["java", "python"], 6);
@@ -280,13 +265,7 @@ fn members_of_every_kind_share_a_group_through_joins_leaves_deaths_and_a_lost_co
     // The coordinator's broker is killed: the other one knows the group and where it was.
     let before = committed();
     let dies = ports.iter().position(|p| *p == coordinator()).unwrap();
-    wait_until("both replicas are in sync", LIMIT, || {
-        let mut wire = Wire::connect(ports[1 - dies], LIMIT).unwrap();
-        let answer = wire.metadata(&["__consumer_offsets", "t"]).unwrap();
-        let mut partitions = answer.topics.iter().flat_map(|t| &t.partitions);
-        partitions.all(|p| p.isr.len() == 2)
-    });
-    brokers[dies].take().unwrap().program.kill();
+    pair.kill(dies, &["__consumer_offsets", "t"]);
     wait_until("the other broker coordinates", LIMIT, || {
         coordinator() == ports[1 - dies]
     });
@@ -298,7 +277,7 @@ fn members_of_every_kind_share_a_group_through_joins_leaves_deaths_and_a_lost_co
             "partition {partition} went back from {before:?} to {offset}"
         );
     }
-    brokers[dies] = Some(start(dies));
+    pair.revive(dies);
 
     // One leaves by itself: nobody waits for its session to end. kcat drops what it has in hand then, and
     // has told that it is processed; so it gets nothing into its hands.
@@ -327,13 +306,11 @@ fn members_of_every_kind_share_a_group_through_joins_leaves_deaths_and_a_lost_co
     second.signal("TERM");
     second.wait(LIMIT);
     let ends = |port: u16| -> BTreeMap<i32, i64> {
-        let mut wire = Wire::connect(port, LIMIT).unwrap();
         let leaders = wait_leaders(port, "t", LIMIT);
         let end = |(partition, leader): (i32, i32)| {
             let mut at = Wire::connect(ports[usize::try_from(leader).unwrap()], LIMIT).unwrap();
             (partition, at.offset_at("t", partition, -1).unwrap()[0])
         };
-        let _ = wire.metadata(&[]);
         leaders.into_iter().map(end).collect()
     };
     assert_eq!(committed(), ends(coordinator()));

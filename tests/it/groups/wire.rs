@@ -4,8 +4,9 @@ use kafka::coordinator::schema::{GroupRecord, Key};
 use kafka::protocol::offset_commit::OffsetCommitPartition;
 
 use super::client::{Client, LIMIT, simple_commit, wait_coordinator};
+use crate::support::ours::{self, Pair};
+use crate::support::wait_until;
 use crate::support::wire::{Wire, wait_leaders};
-use crate::support::{free_port, ours, wait_until};
 
 struct Case {
     dir: tempfile::TempDir,
@@ -318,22 +319,8 @@ fn silent_members_and_old_offsets_go_and_the_log_says_so() {
 /// A broker that dies takes no group with it: the next leader of its partition knows them all.
 #[test]
 fn groups_move_to_the_next_leader() {
-    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let zookeeper = ours::zookeeper(dirs[0].path());
-    let connect = format!("127.0.0.1:{}", zookeeper.port);
-    let ports = [free_port(), free_port()];
-    let start = |id: usize| {
-        let more = format!(
-            "broker.id={id}\nzookeeper.session.timeout.ms=2000\noffsets.topic.num.partitions=2\n\
-             default.replication.factor=2\nreplica.fetch.wait.max.ms=100\nreplica.lag.time.max.ms=3000\nunclean.leader.election.enable=false"
-        );
-        ours::broker_on(dirs[id].path(), &connect, ports[id], &more)
-    };
-    let mut brokers = [Some(start(0)), Some(start(1))];
-    wait_until("both brokers are known", LIMIT, || {
-        let answer = Wire::connect(ports[0], LIMIT).unwrap().metadata(&["t"]).unwrap();
-        answer.brokers.len() == 2
-    });
+    let mut pair = Pair::start("offsets.topic.num.partitions=2\nreplica.fetch.wait.max.ms=100");
+    let ports = pair.ports;
     wait_leaders(ports[0], "t", LIMIT);
     let (mut at, port) = wait_coordinator(ports[0], "g");
     assert_eq!(port, ports[usize::try_from(at).unwrap()]);
@@ -363,12 +350,7 @@ fn groups_move_to_the_next_leader() {
         }
         let dies = usize::try_from(at).unwrap();
         let lives = 1 - dies;
-        wait_until("both are in sync", LIMIT, || {
-            let mut wire = Wire::connect(ports[lives], LIMIT).unwrap();
-            let answer = wire.metadata(&["__consumer_offsets"]).unwrap();
-            answer.topics[0].partitions.iter().all(|p| p.isr.len() == 2)
-        });
-        brokers[dies].take().unwrap().program.kill();
+        pair.kill(dies, &["__consumer_offsets"]);
         wait_until("the other one coordinates", LIMIT, || {
             wait_coordinator(ports[lives], "g").1 == ports[lives]
         });
@@ -378,7 +360,7 @@ fn groups_move_to_the_next_leader() {
         });
         assert_eq!(c.sync("g", &me, 1, &[]), (0, "mine".to_owned()));
         assert_eq!(c.fetch(1, "g", "t", 0), (committed, format!("at {committed}"), 0));
-        brokers[dies] = Some(start(dies));
+        pair.revive(dies);
         at = i32::try_from(lives).unwrap();
     }
 }

@@ -68,3 +68,80 @@ pub fn broker_on(dir: &Path, zookeeper: &str, port: u16, more: &str) -> Server {
     program.wait_line("], started", START);
     Server { program, port }
 }
+
+/// Brokers 0 and 1 with a ZooKeeper. Replicas that lag fall out soon, and nobody is elected uncleanly.
+pub struct Pair {
+    dirs: [tempfile::TempDir; 2],
+    /// Their ZooKeeper.
+    pub zookeeper: Server,
+    /// Where the brokers listen, dead or alive.
+    pub ports: [u16; 2],
+    brokers: [Option<Server>; 2],
+    settings: String,
+}
+
+impl Pair {
+    /// Starts all three; `settings` are further lines of the brokers' properties. Returns when the brokers
+    /// know each other.
+    #[track_caller]
+    pub fn start(settings: &str) -> Pair {
+        let dir = || tempfile::tempdir().expect("the temporary folder can be written");
+        let dirs = [dir(), dir()];
+        let mut pair = Pair {
+            zookeeper: zookeeper(dirs[0].path()),
+            dirs,
+            ports: [super::free_port(), super::free_port()],
+            brokers: [None, None],
+            settings: format!(
+                "zookeeper.session.timeout.ms=3000\ndefault.replication.factor=2\nreplica.lag.time.max.ms=3000\n\
+                 unclean.leader.election.enable=false\n{settings}"
+            ),
+        };
+        pair.revive(0);
+        pair.revive(1);
+        super::wait_until("both brokers are known", START, || {
+            let wire = super::wire::Wire::connect(pair.ports[0], START);
+            let answer = wire.and_then(|mut w| w.metadata(&[]));
+            answer.is_ok_and(|a| a.brokers.len() == 2)
+        });
+        pair
+    }
+
+    /// A broker's directory.
+    pub fn dir(&self, id: usize) -> &Path {
+        self.dirs[id].path()
+    }
+
+    /// For clients: where both brokers listen.
+    pub fn servers(&self) -> String {
+        self.ports.map(|port| format!("127.0.0.1:{port}")).join(",")
+    }
+
+    /// Starts a broker that is not running.
+    #[track_caller]
+    pub fn revive(&mut self, id: usize) {
+        let connect = format!("127.0.0.1:{}", self.zookeeper.port);
+        let more = format!("broker.id={id}\n{}", self.settings);
+        self.brokers[id] = Some(broker_on(self.dirs[id].path(), &connect, self.ports[id], &more));
+    }
+
+    /// Kills a broker with -9 once the other one has all that it has of these topics.
+    #[track_caller]
+    pub fn kill(&mut self, id: usize, topics: &[&str]) {
+        let other = self.ports[1 - id];
+        super::wait_until(
+            "both replicas are in sync",
+            std::time::Duration::from_secs(120),
+            || {
+                let wire = super::wire::Wire::connect(other, START);
+                wire.and_then(|mut w| w.metadata(topics)).is_ok_and(|answer| {
+                    let mut partitions = answer.topics.iter().flat_map(|t| &t.partitions);
+                    partitions.all(|p| p.isr.len() == 2)
+                })
+            },
+        );
+        if let Some(mut broker) = self.brokers[id].take() {
+            broker.program.kill();
+        }
+    }
+}
