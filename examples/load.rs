@@ -2,6 +2,7 @@
 //! thrown away. `bench/compare` runs it against ours and against the genuine broker.
 //!
 //!     load produce HOST:PORT TOPIC RECORD_BYTES BATCH_BYTES TOTAL_MB
+//!     load produce HOST:PORT TOPIC RECORD_BYTES BATCH_BYTES TOTAL_MB KEYS CODEC
 //!     load fetch   HOST:PORT TOPIC MAX_BYTES TOTAL_MB
 //!     load limits
 //!
@@ -30,6 +31,15 @@ fn main() -> Outcome<()> {
         ["produce", broker, topic, record, batch, total] => {
             produce(broker, topic, record.parse()?, batch.parse()?, total.parse()?)
         }
+        ["produce", broker, topic, record, batch, total, keys, codec] => produce_keys(
+            broker,
+            topic,
+            record.parse()?,
+            batch.parse()?,
+            total.parse()?,
+            keys.parse()?,
+            codec,
+        ),
         ["fetch", broker, topic, max, total] => fetch(broker, topic, max.parse()?, total.parse()?),
         ["limits"] => limits(),
         _ => {
@@ -70,26 +80,68 @@ fn produce(broker: &str, topic: &str, record: usize, batch: usize, total_mb: u64
     let mut set = SetBuilder::new(Codec::None, batch);
     let value = vec![1; record];
     while set.append(None, Some(&value)) {}
-    let set = set.finish();
-    let request = produce::ProduceRequest {
-        acks: 1,
-        timeout_ms: 30_000,
-        topics: vec![produce::ProduceTopic {
-            topic: topic.to_owned(),
-            partitions: vec![produce::ProducePartition {
-                partition: 0,
-                records: set.clone(),
+    send(broker, topic, &[set.finish()], total_mb)
+}
+
+/// Sets with as many keys, one after the other and then again from the first; values that compress a
+/// little.
+fn produce_keys(
+    broker: &str,
+    topic: &str,
+    record: usize,
+    batch: usize,
+    total_mb: u64,
+    keys: u64,
+    codec: &str,
+) -> Outcome<()> {
+    let codec = Codec::parse(codec).ok_or("the codec is none, gzip, snappy or lz4")?;
+    let (mut sets, mut key, mut seed) = (Vec::new(), 0, 1_u64);
+    while key < keys {
+        let mut set = SetBuilder::new(codec, batch);
+        loop {
+            let value: Vec<u8> = (0..record)
+                .map(|_| {
+                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    b'a' + (seed >> 61) as u8
+                })
+                .collect();
+            if !set.append(Some(format!("key {key:012}").as_bytes()), Some(&value)) {
+                break;
+            }
+            key += 1;
+        }
+        sets.push(set.finish());
+    }
+    send(broker, topic, &sets, total_mb)
+}
+
+/// Sends the sets, one a request, over and over.
+fn send(broker: &str, topic: &str, sets: &[Bytes], total_mb: u64) -> Outcome<()> {
+    let frame = |set: &Bytes| {
+        let request = produce::ProduceRequest {
+            acks: 1,
+            timeout_ms: 30_000,
+            topics: vec![produce::ProduceTopic {
+                topic: topic.to_owned(),
+                partitions: vec![produce::ProducePartition {
+                    partition: 0,
+                    records: set.clone(),
+                }],
             }],
-        }],
+        };
+        frame_request(&request, produce::ProduceRequest::VERSION, 0, Some("load"))
     };
-    let frame = frame_request(&request, produce::ProduceRequest::VERSION, 0, Some("load"));
+    let frames: Vec<Bytes> = sets.iter().map(frame).map(Into::into).collect();
     let mut stream = leader(broker, topic)?;
-    let requests = total_mb * 1_000_000 / set.len() as u64 + 1;
+    let all: u64 = sets.iter().map(|s| s.len() as u64).sum();
+    let requests = total_mb * 1_000_000 * sets.len() as u64 / all + 1;
     let start = Instant::now();
-    let (mut sent, mut answered) = (0, 0);
+    let (mut sent, mut answered, mut bytes) = (0, 0, 0);
     while answered < requests {
         while sent < requests && sent - answered < IN_FLIGHT {
-            stream.write_all(&frame)?;
+            let next = usize::try_from(sent % sets.len() as u64)?;
+            stream.write_all(&frames[next])?;
+            bytes += sets[next].len() as u64;
             sent += 1;
         }
         let answer =
@@ -100,7 +152,7 @@ fn produce(broker: &str, topic: &str, record: usize, batch: usize, total_mb: u64
         }
         answered += 1;
     }
-    report(start, requests * set.len() as u64)
+    report(start, bytes)
 }
 
 fn fetch(broker: &str, topic: &str, max: i32, total_mb: u64) -> Outcome<()> {

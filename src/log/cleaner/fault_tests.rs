@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::tests::{clean, compacted, content, put, put_with, roll, state};
+use super::testing::{clean, compacted, content, put, put_with, roll, state};
 use crate::config::LogConfig;
 use crate::log::testing::{Ground, Random};
 use crate::log::{Log, LogManager};

@@ -55,4 +55,6 @@ mod fault_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use crate::log::testing::{Ground, Random, read_all};
 use crate::log::{Log, LogManager};
 use crate::message::{Codec, Message, Offset, SetBuilder};
 
-use super::tests::clean;
+use super::testing::clean;
 
 /// What the log holds.
 #[derive(Clone, Debug, PartialEq)]
