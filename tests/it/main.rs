@@ -32,6 +32,7 @@ mod mixed;
 mod replication;
 mod scenarios;
 mod state_change;
+mod takeover;
 mod topics;
 mod tutorial;
 mod znodes;
