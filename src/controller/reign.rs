@@ -17,7 +17,6 @@ use super::settings::{ControllerSettings, RETRY};
 use super::store::{Store, data};
 use super::watches::Watches;
 use crate::cluster::{BrokerId, TopicPartition};
-use crate::metrics::Name;
 use crate::util::clock::Clock;
 use crate::util::timer::DeadlineQueue;
 use crate::zookeeper::{self, each, paths, znodes};
@@ -118,7 +117,8 @@ impl Reign {
             let outcomes = self.store.write(writes).await?;
             let settled = partitions::settle(&mut self.context, outcomes, &mut batch);
             if settled.unclean > 0 {
-                self.meter("UncleanLeaderElectionsPerSec", settled.unclean);
+                let meter = self.settings.unclean_elections();
+                meter.mark(self.clock.now(), settled.unclean);
             }
             if settled.fenced {
                 return Err(Error::Fenced(self.store.epoch));
@@ -146,11 +146,6 @@ impl Reign {
         }
     }
 
-    fn meter(&self, name: &str, events: u64) {
-        let name = Name::new("kafka.controller", "ControllerStats", name, &[]);
-        self.settings.metrics.meter(name).mark(self.clock.now(), events);
-    }
-
     async fn brokers_changed(&mut self, channels: &mut Channels) -> Result<()> {
         let (names, watch) = self.store.session.children_watched(paths::BROKER_IDS).await?;
         self.watches.add(watch, Event::Brokers);
@@ -164,7 +159,7 @@ impl Reign {
             "[BrokerChangeListener on Controller {}]: Newly added brokers: {}, deleted brokers: {}, bounced brokers: {}, all live brokers: {}",
             self.context.me, Ids(&difference.come), Ids(&difference.gone), Ids(&bounced),
             List(registered.keys()));
-        self.meter("LeaderElectionRateAndTimeMs", 1);
+        let started = self.clock.now();
         for id in &difference.gone {
             channels.close(*id);
         }
@@ -183,6 +178,8 @@ impl Reign {
             let plan = brokers::started(&mut self.context, come);
             self.carry_out(plan, channels).await?;
         }
+        let now = self.clock.now();
+        self.settings.elections().update(now, now.since(started));
         Ok(())
     }
 

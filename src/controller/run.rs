@@ -44,6 +44,9 @@ pub(super) struct Gauges {
 
 impl Gauges {
     pub(super) fn new(settings: &ControllerSettings) -> Gauges {
+        // There from the start, also where nothing was elected yet.
+        settings.elections();
+        settings.unclean_elections();
         let gauge = |name| {
             settings
                 .metrics

@@ -1,12 +1,13 @@
 //! What the controller needs of the broker's configuration.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::Rules;
 use crate::cluster::{BrokerId, SecurityProtocol};
 use crate::config::BrokerConfig;
 use crate::config::broker::InterBrokerProtocol;
-use crate::metrics::Registry;
+use crate::metrics::{Meter, Name, Registry, Timer};
 
 /// The controller's own settings.
 #[derive(Clone, Debug)]
@@ -57,6 +58,22 @@ impl Default for ControllerSettings {
 
 /// The settings as configured. A broker whose id was generated puts that in the place of
 /// [`ControllerSettings::broker_id`].
+impl ControllerSettings {
+    /// How often brokers come and go, and how long it takes until leaders are chosen.
+    pub(super) fn elections(&self) -> Arc<Timer> {
+        self.metrics.timer(stat("LeaderElectionRateAndTimeMs"))
+    }
+
+    /// How often a replica leads that may lack what was acknowledged.
+    pub(super) fn unclean_elections(&self) -> Arc<Meter> {
+        self.metrics.meter(stat("UncleanLeaderElectionsPerSec"))
+    }
+}
+
+fn stat(name: &str) -> Name {
+    Name::new("kafka.controller", "ControllerStats", name, &[])
+}
+
 impl From<&BrokerConfig> for ControllerSettings {
     fn from(config: &BrokerConfig) -> Self {
         ControllerSettings {

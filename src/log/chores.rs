@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::cluster::TopicPartition;
 use crate::message::Offset;
+use crate::metrics::Timer;
 use crate::util::clock::Mono;
 use crate::util::fs;
 
@@ -26,6 +27,8 @@ pub(crate) struct Chores {
     notes: Mutex<Notes>,
     /// Rings when something was noted.
     pub(crate) noted: Notify,
+    /// How long segments took to reach the disk.
+    pub(crate) flushes: Arc<Timer>,
 }
 
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ mod tasks;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use ::log::{error, info, warn};
@@ -18,6 +18,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::cluster::TopicPartition;
 use crate::config::LogConfig;
+use crate::metrics::{Name, Registry};
 use crate::util::clock::Clock;
 use crate::util::fs;
 
@@ -75,6 +76,8 @@ pub struct LogManager {
     /// Counts the directories that failed.
     failures: watch::Sender<usize>,
     clean: bool,
+    /// Where logs show themselves.
+    metrics: OnceLock<Registry>,
 }
 
 impl LogManager {
@@ -130,6 +133,7 @@ impl LogManager {
             flush_changed: Notify::new(),
             failures,
             clean,
+            metrics: OnceLock::new(),
         })
     }
 
@@ -231,6 +235,9 @@ impl LogManager {
             .write()
             .expect("a log's finder panicked")
             .insert(tp.clone(), Arc::clone(&log));
+        if let Some(metrics) = self.metrics.get() {
+            log.show_in(metrics);
+        }
         self.flush_changed.notify_one();
         Ok(log)
     }
@@ -252,6 +259,17 @@ impl LogManager {
             clean: false,
             now: self.clock.wall(),
         })
+    }
+
+    /// Shows Kafka's metrics of all logs, those to come too, and of flushes. Once.
+    pub fn show_in(&self, metrics: &Registry) {
+        if self.metrics.set(metrics.clone()).is_ok() {
+            let name = Name::new("kafka.log", "LogFlushStats", "LogFlushRateAndTimeMs", &[]);
+            metrics.show_timer(name, Arc::clone(&self.chores.flushes));
+            for log in self.all() {
+                log.show_in(metrics);
+            }
+        }
     }
 
     fn refuse_same_but_for_case(&self, tp: &TopicPartition) -> Result<()> {

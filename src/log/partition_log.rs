@@ -12,6 +12,7 @@
 //!   not have.
 
 mod changing;
+mod gauges;
 mod reading;
 mod replacing;
 
@@ -25,6 +26,7 @@ use bytes::{Bytes, BytesMut};
 use crate::cluster::TopicPartition;
 use crate::config::LogConfig;
 use crate::message::Offset;
+use crate::metrics::Scope;
 use crate::util::clock::{Clock, WallMs};
 use crate::util::fs::FileSlice;
 
@@ -109,6 +111,8 @@ pub struct Log {
     chores: Arc<Chores>,
     directory: Arc<LogDir>,
     turns: Turns,
+    /// While the log is one of its manager's.
+    gauges: Mutex<Option<Scope>>,
 }
 
 /// What only the holder of the append lock touches.
@@ -173,6 +177,7 @@ impl Log {
             clock,
             chores,
             directory,
+            gauges: Mutex::new(None),
         }
     }
 

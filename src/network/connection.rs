@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use super::frames::{FIRST, Frames};
 use super::limits::{Held, Limits};
 use super::send::send;
-use super::service::{Incoming, Reply, Service};
+use super::service::{Incoming, Reply, Service, Times};
 use crate::cluster::SecurityProtocol;
 use crate::protocol::{ApiKey, RequestHeader};
 use crate::util::clock::{Clock, Mono};
@@ -216,9 +216,19 @@ impl<S: Service> Connection<S> {
             local: self.local,
             listener: self.listener,
         };
+        let received = self.clock.now();
         let reply = self.service.call(incoming).await;
+        let answered = self.clock.now();
         match reply {
-            Reply::Nothing => Ok(()),
+            Reply::Nothing => {
+                let times = Times {
+                    received,
+                    answered,
+                    sent: answered,
+                };
+                self.service.answered(key, 0, times);
+                Ok(())
+            }
             Reply::Silence => {
                 warn!(
                     "No answer to a request of connection {}: api key {key}, version {version} is not understood",
@@ -230,7 +240,13 @@ impl<S: Service> Connection<S> {
             Reply::Frame(_) if gone => Ok(()),
             Reply::Frame(response) => {
                 send(&mut self.stream, &response.parts).await?;
-                self.activity.touch(self.clock.now());
+                let times = Times {
+                    received,
+                    answered,
+                    sent: self.clock.now(),
+                };
+                self.activity.touch(times.sent);
+                self.service.answered(key, response.tag, times);
                 if response.close_after {
                     return Err(End::Refused("the answer was the last one".to_owned()));
                 }

@@ -18,7 +18,7 @@ mod service;
 
 pub use limits::Limits;
 pub use listener::{Error, Listener, Result};
-pub use service::{Incoming, Part, Reply, Response, ResponseBuilder, Service};
+pub use service::{Incoming, Part, Reply, Response, ResponseBuilder, Service, Times};
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::cluster::SecurityProtocol;
 use crate::protocol::RequestHeader;
+use crate::util::clock::Mono;
 use crate::util::fs::FileSlice;
 
 /// Whoever answers requests: the broker, or an echo in tests.
@@ -15,6 +16,23 @@ pub trait Service: Send + Sync + 'static {
     ///
     /// May be dropped at any await when the connection or the listener is closed.
     fn call(&self, request: Incoming) -> impl Future<Output = Reply> + Send;
+
+    /// Tells how long a request of that kind took, once its answer (with `tag`, 0 if there was none) has
+    /// gone to the socket.
+    fn answered(&self, key: i16, tag: u8, times: Times) {
+        let _ = (key, tag, times);
+    }
+}
+
+/// When what happened to a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// It was read whole.
+    pub received: Mono,
+    /// Its answer was there.
+    pub answered: Mono,
+    /// The answer had gone to the socket.
+    pub sent: Mono,
 }
 
 /// One request as it came off a socket.
@@ -52,6 +70,8 @@ pub struct Response {
     pub parts: Vec<Part>,
     /// Whether the connection is closed once all is written.
     pub close_after: bool,
+    /// The service's own; comes back in [`Service::answered`].
+    pub tag: u8,
 }
 
 /// A piece of an answer.
@@ -130,6 +150,7 @@ impl ResponseBuilder {
         Response {
             parts,
             close_after: false,
+            tag: 0,
         }
     }
 }

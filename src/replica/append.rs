@@ -7,7 +7,7 @@ use ::log::{debug, error};
 use bytes::BytesMut;
 
 use crate::cluster::{TopicPartition, topic};
-use crate::log::Appended;
+use crate::log::{self, Appended};
 use crate::util::blocking;
 
 use super::delayed::Replicated;
@@ -107,7 +107,7 @@ impl ReplicaManager {
                 return Err(Error::InternalTopic(id.clone()));
             }
             let partition = self.need(id)?;
-            let appended = blocking::in_place(|| partition.append(set, acks, self.clock.wall()))?;
+            let appended = self.append_counted(&partition, set, acks)?;
             let mut append = LocalAppend {
                 partition,
                 appended,
@@ -133,6 +133,22 @@ impl ReplicaManager {
         })
     }
 
+    /// Appends, and counts what came of it.
+    fn append_counted(&self, partition: &Partition, set: BytesMut, acks: i16) -> Result<Appended> {
+        let (meters, now, bytes) = (&partition.meters, self.clock.now(), set.len() as u64);
+        meters.each(|m| m.produce(now));
+        let result = blocking::in_place(|| partition.append(set, acks, self.clock.wall()));
+        match &result {
+            Ok(appended) => meters.each(|m| m.appended(now, appended.messages, bytes)),
+            Err(Error::NotLeader(_)) => {}
+            Err(Error::Log(log::Error::TooLarge { .. } | log::Error::SetTooLarge { .. })) => {
+                meters.each(|m| m.rejected(now, bytes));
+            }
+            Err(_) => meters.each(|m| m.produce_failed(now)),
+        }
+        result
+    }
+
     /// Returns when the in-sync replicas have it, or will not have it, or `timeout` has passed.
     ///
     /// # Errors
@@ -150,10 +166,14 @@ impl ReplicaManager {
         let partitions: Vec<_> = waits.iter().map(|w| w.partition.clone()).collect();
         let lists = partitions.iter().map(|p| &p.writers).collect();
         let deadline = self.clock.now() + timeout;
-        wait_until(lists, &self.clock, deadline, || {
+        let done = wait_until(lists, &self.clock, deadline, || {
             waits.iter_mut().for_each(|w| w.look());
             waits.iter().all(|w| w.state != Replicated::NotYet)
         })
         .await;
+        if !done {
+            let late = waits.iter().filter(|w| w.state == Replicated::NotYet).count();
+            self.expiries.produces.mark(self.clock.now(), late as u64);
+        }
     }
 }

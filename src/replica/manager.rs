@@ -1,6 +1,6 @@
 //! The map of partitions, and how controllers change roles in it (kafka.server.ReplicaManager).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use crate::config::broker::InterBrokerProtocol;
 use crate::config::{BrokerConfig, LogConfig};
 use crate::log::{self, Log, LogManager};
 use crate::message::Offset;
+use crate::metrics::Registry;
 use crate::protocol::leader_and_isr::PartitionStateInfo;
 use crate::util::blocking;
 use crate::util::clock::Clock;
@@ -28,7 +29,9 @@ use super::high_watermarks::HighWatermarks;
 use super::isr_keeper::Proposals;
 use super::isr_store::Store;
 use super::partition::{Decision, Partition, Role};
+use super::purgatory::WaitList;
 use super::term::Term;
+use super::topic_meters::{Expiries, TopicMeters, TopicRates};
 
 /// What replicas take from the broker's settings.
 #[derive(Clone, Debug)]
@@ -45,13 +48,16 @@ pub struct ReplicaSettings {
     pub log_defaults: LogConfig,
     /// How to copy from other brokers.
     pub fetcher: FetcherSettings,
+    /// Where counts are kept.
+    pub metrics: Registry,
 }
 
 impl ReplicaSettings {
     /// Of the broker `id`.
-    pub fn new(id: BrokerId, config: &BrokerConfig) -> ReplicaSettings {
+    pub fn new(id: BrokerId, config: &BrokerConfig, metrics: &Registry) -> ReplicaSettings {
         ReplicaSettings {
             id,
+            metrics: metrics.clone(),
             lag_time_max: config.replica_lag_time_max,
             checkpoint_interval: config.replica_high_watermark_checkpoint_interval,
             inter_broker_protocol: config.security_inter_broker_protocol,
@@ -134,6 +140,9 @@ pub struct ReplicaManager {
     pub(super) clock: Clock,
     pub(super) fatal: Fatal,
     pub(super) proposals: Proposals,
+    /// Of all topics together.
+    pub(super) all_topics: Arc<TopicRates>,
+    pub(super) expiries: Expiries,
     /// Rings when something may follow another leader than before.
     pub(super) roles_changed: Notify,
     partitions: RwLock<Partitions>,
@@ -182,6 +191,8 @@ impl ReplicaManager {
         }
         Ok(Arc::new(ReplicaManager {
             high_watermarks,
+            all_topics: Arc::new(TopicRates::of_all(&settings.metrics)),
+            expiries: Expiries::new(&settings.metrics),
             settings,
             logs,
             store,
@@ -269,8 +280,21 @@ impl ReplicaManager {
             .write()
             .expect("a holder of the partitions panicked");
         let of_topic = partitions.entry(id.topic.clone()).or_default();
-        let new = || Arc::new(Partition::new(id.clone(), self.settings.id));
-        of_topic.entry(id.partition).or_insert_with(new).clone()
+        if let Some(partition) = of_topic.get(&id.partition) {
+            return partition.clone();
+        }
+        let meters = match of_topic.values().next() {
+            Some(sibling) => sibling.meters.clone(),
+            None => Arc::new(TopicMeters::new(
+                &id.topic,
+                &self.all_topics,
+                &self.settings.metrics,
+            )),
+        };
+        let partition = Arc::new(Partition::new(id.clone(), self.settings.id, meters));
+        partition.show_in(&self.settings.metrics);
+        of_topic.insert(id.partition, partition.clone());
+        partition
     }
 
     fn take_out(&self, id: &TopicPartition) -> Option<Arc<Partition>> {
@@ -308,6 +332,16 @@ impl ReplicaManager {
         let all = self.all();
         let sum = |f: fn(&Partition) -> usize| all.iter().map(|p| f(p)).sum();
         (sum(|p| p.readers.len()), sum(|p| p.writers.len()))
+    }
+
+    /// As [`waiting`](Self::waiting), but each request is counted once.
+    pub fn delayed(&self) -> (usize, usize) {
+        let all = self.all();
+        let distinct = |list: fn(&Partition) -> &WaitList| {
+            let ids = all.iter().flat_map(|p| list(p).ids());
+            ids.collect::<HashSet<_>>().len()
+        };
+        (distinct(|p| &p.readers), distinct(|p| &p.writers))
     }
 
     /// The high watermark of a replica here.
@@ -503,6 +537,7 @@ impl ReplicaManager {
         }
         if let Some(partition) = self.take_out(id) {
             partition.resign();
+            partition.show_no_more();
         }
         match self.logs.delete(id) {
             Ok(()) => Ok(()),

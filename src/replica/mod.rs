@@ -6,8 +6,9 @@
 //! Reading order: the pure rules [`isr`], [`follower`], [`delayed`], [`fetch_progress`]; then
 //! [`partition`] (one of them, with its locks; [`term`] names its leaderships), [`manager`] (the map and
 //! the changes of role), [`append`] and [`read`] (what handlers ask for), [`purgatory`] (how they wait), [`isr_store`] and
-//! [`isr_keeper`] (in-sync sets in ZooKeeper), [`high_watermarks`] (the checkpoint), [`fetcher`] (how
-//! followers copy), [`offline`] (what becomes of the partitions of a log directory that failed).
+//! [`isr_keeper`] (in-sync sets in ZooKeeper), [`high_watermarks`] (the checkpoint), [`topic_meters`]
+//! (counts), [`fetcher`] (how followers copy), [`offline`] (what becomes of the partitions of a log
+//! directory that failed).
 
 mod append;
 mod delayed;
@@ -25,6 +26,7 @@ mod partition;
 mod purgatory;
 mod read;
 mod term;
+mod topic_meters;
 
 pub use append::LocalAppend;
 pub use error::{AfterAppend, Error, Result};

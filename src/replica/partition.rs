@@ -16,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 use crate::cluster::{BrokerId, ControllerEpoch, LeaderAndIsr, LeaderEpoch, TopicPartition};
 use crate::log::{Appended, Fetched, Log, LogPosition};
 use crate::message::Offset;
+use crate::metrics::{Name, Registry, Scope};
 use crate::util::clock::{Mono, WallMs};
 
 use super::delayed::{Replicated, produce_done};
@@ -24,6 +25,7 @@ use super::isr::Isr;
 use super::isr_store::Outcome;
 use super::purgatory::WaitList;
 use super::term::Term;
+use super::topic_meters::TopicMeters;
 
 /// See the module.
 #[derive(Debug)]
@@ -36,6 +38,10 @@ pub(super) struct Partition {
     pub(super) readers: WaitList,
     /// Produces that wait for replicas.
     pub(super) writers: WaitList,
+    /// The topic's.
+    pub(super) meters: Arc<TopicMeters>,
+    /// While the partition is one of the manager's.
+    gauges: Mutex<Option<Scope>>,
 }
 
 /// What the controller decided last.
@@ -111,7 +117,7 @@ pub struct Read {
 
 impl Partition {
     /// No role, no log.
-    pub(super) fn new(id: TopicPartition, me: BrokerId) -> Partition {
+    pub(super) fn new(id: TopicPartition, me: BrokerId, meters: Arc<TopicMeters>) -> Partition {
         let start = LogPosition {
             offset: 0,
             segment: 0,
@@ -134,7 +140,31 @@ impl Partition {
             }),
             readers: WaitList::default(),
             writers: WaitList::default(),
+            meters,
+            gauges: Mutex::new(None),
         }
+    }
+
+    /// Shows Kafka's gauge of the partition until it is given up.
+    pub(super) fn show_in(self: &Arc<Self>, metrics: &Registry) {
+        let scope = metrics.scope();
+        let number = self.id.partition.to_string();
+        let tags = [("topic", &*self.id.topic), ("partition", number.as_str())];
+        let name = Name::new("kafka.cluster", "Partition", "UnderReplicated", &tags);
+        let partition = Arc::downgrade(self);
+        scope.gauge_of(name, move || {
+            let state = partition.upgrade().and_then(|p| p.sync_state());
+            i64::from(state.is_some_and(|(in_sync, assigned)| in_sync < assigned))
+        });
+        *self.gauges.lock().expect("a holder of a partition panicked") = Some(scope);
+    }
+
+    /// Afterwards the partition is not among the metrics.
+    pub(super) fn show_no_more(&self) {
+        self.gauges
+            .lock()
+            .expect("a holder of a partition panicked")
+            .take();
     }
 
     fn standing(&self) -> RwLockReadGuard<'_, Standing> {

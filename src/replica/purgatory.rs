@@ -32,6 +32,11 @@ impl WaitList {
         self.lock().len()
     }
 
+    /// Who waits; the same request has the same number on every list.
+    pub(super) fn ids(&self) -> Vec<u64> {
+        self.lock().keys().copied().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Notify>>> {
         self.waiting.lock().expect("a holder of a wait list panicked")
     }

@@ -53,23 +53,36 @@ impl ReplicaManager {
     /// Without an error, and with fewer than `min_bytes`, waits until there is more or `max_wait` has
     /// passed, and then reads again: whatever is there is the answer. Losing the lead ends the wait.
     pub async fn fetch(&self, fetch: Fetch, wishes: &[Wish]) -> Vec<Result<Read>> {
-        let mut waits = Vec::new();
-        let first = self.read_all(&fetch, wishes, Some(&mut waits));
+        let (first, waits) = self.read_all(&fetch, wishes);
         let bytes: usize = first.iter().flatten().map(bytes_of).sum();
         let enough = i64::try_from(bytes).unwrap_or(i64::MAX) >= i64::from(fetch.min_bytes);
         if fetch.max_wait.is_zero() || wishes.is_empty() || enough || first.iter().any(Result::is_err) {
+            self.count(&first, &waits);
             return first;
         }
         // The slices hold files open; nobody needs those while waiting.
         drop(first);
         self.await_data(&fetch, &waits).await;
-        self.read_all(&fetch, wishes, None)
+        let (second, read) = self.read_all(&fetch, wishes);
+        self.count(&second, &read);
+        second
+    }
+
+    /// Counts an answer; `read` are the partitions that could be read.
+    fn count(&self, answer: &[Result<Read>], read: &[Waits]) {
+        let now = self.clock.now();
+        for (read, of) in answer.iter().flatten().zip(read) {
+            of.partition.meters.each(|m| {
+                m.fetch(now);
+                m.sent(now, bytes_of(read) as u64);
+            });
+        }
     }
 
     async fn await_data(&self, fetch: &Fetch, waits: &[Waits]) {
         let deadline = self.clock.now() + fetch.max_wait;
         let lists = waits.iter().map(|w| &w.partition.readers).collect();
-        wait_until(lists, &self.clock, deadline, || {
+        let done = wait_until(lists, &self.clock, deadline, || {
             let mut worths = Vec::with_capacity(waits.len());
             for wait in waits {
                 match wait.partition.readable_end(fetch.reader) {
@@ -80,32 +93,34 @@ impl ReplicaManager {
             fetch_done(worths, fetch.min_bytes)
         })
         .await;
+        if !done {
+            let expired = match fetch.reader {
+                Reader::Follower(_) => &self.expiries.followers,
+                _ => &self.expiries.consumers,
+            };
+            expired.mark(self.clock.now(), 1);
+        }
     }
 
-    fn read_all(
-        &self,
-        fetch: &Fetch,
-        wishes: &[Wish],
-        mut waits: Option<&mut Vec<Waits>>,
-    ) -> Vec<Result<Read>> {
+    /// Reads, and tells of each partition that can be read where in it.
+    fn read_all(&self, fetch: &Fetch, wishes: &[Wish]) -> (Vec<Result<Read>>, Vec<Waits>) {
         let mut left = fetch.limit;
+        let mut waits = Vec::with_capacity(wishes.len());
         let mut results = Vec::with_capacity(wishes.len());
         for wish in wishes {
             let max_bytes = wish.max_bytes.min(i32::try_from(left).unwrap_or(i32::MAX));
             let read = self.read_one(fetch.reader, wish, max_bytes);
             if let Ok((partition, read)) = &read {
                 left = left.saturating_sub(bytes_of(read));
-                if let Some(waits) = &mut waits {
-                    waits.push(Waits {
-                        partition: partition.clone(),
-                        from: read.fetched.at,
-                        max_bytes,
-                    });
-                }
+                waits.push(Waits {
+                    partition: partition.clone(),
+                    from: read.fetched.at,
+                    max_bytes,
+                });
             }
             results.push(read.map(|(_, read)| read));
         }
-        results
+        (results, waits)
     }
 
     fn read_one(&self, reader: Reader, wish: &Wish, max_bytes: i32) -> Result<(Arc<Partition>, Read)> {
@@ -119,6 +134,8 @@ impl ReplicaManager {
         match read {
             Ok(read) => Ok((partition, read)),
             Err(e) => {
+                let now = self.clock.now();
+                partition.meters.each(|m| m.fetch(now));
                 match &e {
                     Error::Log(log::Error::OutOfRange { .. }) | Error::NotLeader(_) => {
                         debug!(
@@ -126,10 +143,13 @@ impl ReplicaManager {
                             wish.offset
                         );
                     }
-                    _ => error!(
-                        "Error processing fetch operation on partition {id} offset {}: {e}",
-                        wish.offset
-                    ),
+                    _ => {
+                        partition.meters.each(|m| m.fetch_failed(now));
+                        error!(
+                            "Error processing fetch operation on partition {id} offset {}: {e}",
+                            wish.offset
+                        );
+                    }
                 }
                 Err(e)
             }

@@ -18,6 +18,7 @@ use crate::cluster::{
 use crate::config::LogConfig;
 use crate::log::{Appended, LogManager, ManagerSettings};
 use crate::message::{Codec, Offset, SetBuilder};
+use crate::metrics::Registry;
 use crate::util::clock::{Clock, WallMs};
 use crate::util::shutdown::Shutdown;
 use crate::zookeeper;
@@ -89,6 +90,7 @@ impl Case {
             clock.clone(),
         );
         let settings = ReplicaSettings {
+            metrics: Registry::new(),
             id: BrokerId(ME),
             lag_time_max: LAG,
             checkpoint_interval: Duration::from_secs(5),

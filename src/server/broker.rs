@@ -246,6 +246,7 @@ async fn assemble(parts: &mut Parts, config: Arc<BrokerConfig>, metrics: Registr
     parts.zookeeper = Some(zookeeper.clone());
 
     let logs = open_logs(&config, &zookeeper, &clock).await?;
+    logs.show_in(&metrics);
     let shutdown = Shutdown::new();
     let chores = logs.start(shutdown.stop());
     parts.logs = Some(Logs {
@@ -268,7 +269,7 @@ async fn assemble(parts: &mut Parts, config: Arc<BrokerConfig>, metrics: Registr
 
     let metadata = MetadataCache::default();
     let replicas = ReplicaManager::new(
-        ReplicaSettings::new(id, &config),
+        ReplicaSettings::new(id, &config, &metrics),
         logs.clone(),
         zookeeper.clone(),
         metadata.subscribe(),
@@ -505,17 +506,25 @@ fn halt(failure: &watch::Sender<Option<String>>) -> Fatal {
 
 /// Kafka's gauges of what this broker leads and holds.
 fn show_replicas(replicas: &Arc<ReplicaManager>, metrics: &Registry) {
-    let name = |name| Name::new("kafka.server", "ReplicaManager", name, &[]);
-    let show = |gauge, count: fn(&ReplicaManager) -> usize| {
+    let show = |name: Name, count: fn(&ReplicaManager) -> usize| {
         let replicas = Arc::downgrade(replicas);
-        metrics.gauge_of(name(gauge), move || {
+        metrics.gauge_of(name, move || {
             let count = replicas.upgrade().map_or(0, |r| count(&r));
             i64::try_from(count).unwrap_or(i64::MAX)
         });
     };
-    show("LeaderCount", |r| r.counts().0);
-    show("PartitionCount", |r| r.counts().1);
-    show("UnderReplicatedPartitions", |r| r.counts().2);
+    let name = |name| Name::new("kafka.server", "ReplicaManager", name, &[]);
+    show(name("LeaderCount"), |r| r.counts().0);
+    show(name("PartitionCount"), |r| r.counts().1);
+    show(name("UnderReplicatedPartitions"), |r| r.counts().2);
+    let waiting = |name, operation| {
+        let tags = [("delayedOperation", operation)];
+        Name::new("kafka.server", "DelayedOperationPurgatory", name, &tags)
+    };
+    show(waiting("PurgatorySize", "Fetch"), |r| r.waiting().0);
+    show(waiting("NumDelayedOperations", "Fetch"), |r| r.delayed().0);
+    show(waiting("PurgatorySize", "Produce"), |r| r.waiting().1);
+    show(waiting("NumDelayedOperations", "Produce"), |r| r.delayed().1);
 }
 
 /// A candidate; it stands once this broker is registered.

@@ -49,7 +49,10 @@ impl Log {
                 range.map(|(_, s)| Arc::clone(s)).collect()
             };
             for segment in unflushed {
+                let started = self.clock.now();
                 segment.sync()?;
+                let now = self.clock.now();
+                self.chores.flushes.update(now, now.since(started));
             }
         }
         let mut durable = self.durable();
@@ -307,5 +310,6 @@ impl Log {
     pub(crate) fn abandon(&self) {
         self.turns.end();
         self.writer.lock().expect("a log writer panicked").closed = true;
+        self.show_no_more();
     }
 }

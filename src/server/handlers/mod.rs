@@ -13,6 +13,7 @@ mod metadata;
 mod offsets;
 mod partitions;
 mod produce;
+mod request_metrics;
 mod versions;
 
 use std::net::IpAddr;
@@ -22,10 +23,10 @@ use bytes::BytesMut;
 
 use super::services::Services;
 use crate::cluster::SecurityProtocol;
-use crate::metrics::{Meter, Name};
-use crate::network::{Incoming, Reply, Response, Service};
+use crate::network::{Incoming, Reply, Response, Service, Times};
 use crate::protocol::{self, ApiKey, Body};
 use crate::util::codec::Reader;
+use request_metrics::RequestMetrics;
 
 /// Who asks, and what the answer must carry.
 #[derive(Debug)]
@@ -44,24 +45,14 @@ pub(super) struct Caller {
 #[derive(Debug)]
 pub(super) struct Dispatch {
     services: Arc<Services>,
-    /// `RequestsPerSec` by key.
-    requests: [Arc<Meter>; ApiKey::ALL.len()],
+    metrics: RequestMetrics,
 }
 
 impl Dispatch {
     /// Answers with these services.
     pub(super) fn new(services: Arc<Services>) -> Dispatch {
-        let meter = |key: ApiKey| {
-            let tags = [("request", key.name())];
-            services.metrics.meter(Name::new(
-                "kafka.network",
-                "RequestMetrics",
-                "RequestsPerSec",
-                &tags,
-            ))
-        };
-        let requests = ApiKey::ALL.map(meter);
-        Dispatch { services, requests }
+        let metrics = RequestMetrics::new(&services.metrics);
+        Dispatch { services, metrics }
     }
 }
 
@@ -75,15 +66,26 @@ impl Service for Dispatch {
         let Some(version) = versions::layout(key, header.version) else {
             return Reply::Silence;
         };
-        self.requests[key as usize].mark(self.services.clock.now(), 1);
         let who = Caller {
             correlation_id: header.correlation_id,
             client_id: header.client_id.unwrap_or_default(),
             listener: request.listener,
             host: request.peer.ip(),
         };
-        let answered = answer(&self.services, &who, key, version, request.body).await;
-        answered.unwrap_or_else(|e| unreadable(key, header.version, &e))
+        let tag = request_metrics::tag(key, &request.body);
+        let work = answer(&self.services, &who, key, version, request.body);
+        let answered = self.metrics.of_work(key, tag, &self.services.clock, work).await;
+        match answered {
+            Ok(Reply::Frame(response)) => Reply::Frame(Response { tag, ..response }),
+            Ok(reply) => reply,
+            Err(e) => unreadable(key, header.version, &e),
+        }
+    }
+
+    fn answered(&self, key: i16, tag: u8, times: Times) {
+        if let Some(key) = ApiKey::from_i16(key) {
+            self.metrics.answered(key, tag, times);
+        }
     }
 }
 
