@@ -32,9 +32,6 @@ const ABSENT: &[&str] = &[
     // Nothing is throttled.
     "kafka.network:type=RequestMetrics,name=ThrottleTimeMs,",
     // Not counted yet.
-    "kafka.log:type=LogCleaner,",
-    "kafka.log:type=LogCleanerManager,",
-    "kafka.utils:type=Throttler,name=cleaner-io",
     "kafka.server:type=ReplicaFetcherManager,",
     "kafka.server:type=ReplicaManager,name=IsrExpandsPerSec",
     "kafka.server:type=ReplicaManager,name=IsrShrinksPerSec",
