@@ -1,7 +1,6 @@
 //! Locks on files that a JVM would see.
 
 use std::fs::File;
-use std::io;
 use std::path::Path;
 
 use super::system::How;
@@ -49,7 +48,7 @@ pub fn lock(path: &Path) -> Result<Option<FileLock>> {
     match rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => return Ok(None),
-        Err(e) => return Err(io::Error::from(e)).during("lock", path),
+        Err(e) => return Err(std::io::Error::from(e)).during("lock", path),
     }
     Ok(Some(FileLock { file }))
 }
