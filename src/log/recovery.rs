@@ -51,8 +51,8 @@ pub(crate) struct Recovery<'a> {
 /// Loads a partition's directory.
 ///
 /// # Errors
-/// [`Error::Storage`] and [`Error::Damaged`] when files cannot be read. Damage of their content is no
-/// error but repaired.
+/// [`Storage`](super::Error::Storage) and [`Damaged`](super::Error::Damaged) when files cannot be read.
+/// Damage of their content is no error but repaired.
 pub(crate) fn load(r: &Recovery<'_>) -> Result<Loaded> {
     finish_swaps(r)?;
     let found = list(r.dir)?;
