@@ -10,7 +10,7 @@ use kafka::message::Codec;
 
 use crate::support::program::{Program, kafka, run, text};
 use crate::support::wire::{Wire, set, wait_leaders};
-use crate::support::{free_port, genuine, ours, reference, wait_until};
+use crate::support::{free_port, genuine, holds_within, ours, reference, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -106,10 +106,22 @@ impl Ensemble {
         leader.expect("the wait ended because there is one")
     }
 
-    fn until_all_serve(&self) -> usize {
-        wait_until("all members serve", LIMIT, || {
-            self.members.iter().all(|m| !m.mode().is_empty())
-        });
+    /// Waits until all members serve, and returns the leader's place. A genuine member that came back
+    /// sometimes does not find its way into the ensemble; it is started again, as an operator would.
+    fn until_all_serve(&mut self) -> usize {
+        let serves = |member: &Member| !member.mode().is_empty();
+        for _ in 0..3 {
+            if holds_within(LIMIT / 4, || self.members.iter().all(serves)) {
+                break;
+            }
+            for place in 0..3 {
+                if !serves(&self.members[place]) {
+                    self.kill(place);
+                    self.start_member(place);
+                }
+            }
+        }
+        wait_until("all members serve", LIMIT, || self.members.iter().all(serves));
         self.until_served()
     }
 

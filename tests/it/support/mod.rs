@@ -23,12 +23,20 @@ pub use genuine::reference;
 
 /// Polls until `condition` holds; fails the test with `what` after `limit`.
 #[track_caller]
-pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, limit: Duration, condition: impl FnMut() -> bool) {
+    assert!(holds_within(limit, condition), "waited {limit:?} in vain: {what}");
+}
+
+/// Polls until `condition` holds; whether it did within `limit`.
+pub fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited {limit:?} in vain: {what}");
+        if Instant::now() >= deadline {
+            return false;
+        }
         pause();
     }
+    true
 }
 
 /// Polls until `probe` returns something; fails the test with `what` after `limit`.
