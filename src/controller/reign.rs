@@ -71,6 +71,10 @@ impl Reign {
                     "[Controller {}]: Broker {id} knows of a controller newer than epoch {}, ZooKeeper does not; its requests are lost",
                     self.context.me, self.context.epoch);
             }
+            Event::Answered(Answer::Took(id)) => {
+                let plan = brokers::heard(&mut self.context, id);
+                self.carry_out(plan, channels).await?;
+            }
             Event::Answered(Answer::Deleted(id, partitions)) => {
                 let plan = deletion::answered(&mut self.context, id, &partitions);
                 self.carry_out(plan, channels).await?;
@@ -288,7 +292,8 @@ impl Reign {
             }
         }
         let states = self.store.states(changed.into_iter().collect()).await?;
-        let plan = topics::isr_changed(&mut self.context, states.into_iter().collect());
+        let states = states.into_iter().map(|(at, (state, _))| (at, state));
+        let plan = topics::isr_changed(&mut self.context, states.collect());
         self.carry_out(plan, channels).await?;
         self.forget_isr_changes(names).await
     }

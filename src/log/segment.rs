@@ -205,6 +205,20 @@ impl Segment {
         }))
     }
 
+    /// An offset at which an entry begins that is at `position` or not far before it.
+    pub(crate) fn offset_near(&self, position: u64) -> Result<Offset> {
+        // The index is searched by offset: halve the offsets until the entry is found.
+        let (mut low, mut high) = (self.base, self.next_offset()?);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            match self.index.lookup(middle)?.position <= position {
+                true => low = middle,
+                false => high = middle,
+            }
+        }
+        Ok(self.index.lookup(low)?.offset)
+    }
+
     /// The offset after its last message: reads on from the last index entry.
     pub(crate) fn next_offset(&self) -> Result<Offset> {
         let from = self.index.last().map_or(0, |p| p.position);

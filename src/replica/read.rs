@@ -92,7 +92,10 @@ impl ReplicaManager {
         let mut results = Vec::with_capacity(wishes.len());
         for wish in wishes {
             let max_bytes = wish.max_bytes.min(i32::try_from(left).unwrap_or(i32::MAX));
-            let read = self.read_one(fetch.reader, wish, max_bytes);
+            // What is only looked at again after a wait was asked before: a follower that has gone since
+            // must not seem to be there.
+            let is_new = waits.is_some();
+            let read = self.read_one(fetch.reader, wish, max_bytes, is_new);
             if let Ok((partition, read)) = &read {
                 left = left.saturating_sub(bytes_of(read));
                 if let Some(waits) = &mut waits {
@@ -108,12 +111,25 @@ impl ReplicaManager {
         results
     }
 
-    fn read_one(&self, reader: Reader, wish: &Wish, max_bytes: i32) -> Result<(Arc<Partition>, Read)> {
+    fn read_one(
+        &self,
+        reader: Reader,
+        wish: &Wish,
+        max_bytes: i32,
+        is_new: bool,
+    ) -> Result<(Arc<Partition>, Read)> {
         let id = &wish.partition;
         let partition = self.replica_for(id, reader)?;
         let now = self.clock.now();
-        let (read, change) = blocking::in_place(|| partition.read(wish.offset, max_bytes, reader, now));
+        let (read, change) =
+            blocking::in_place(|| partition.read(wish.offset, max_bytes, reader, is_new, now));
         if let Some(change) = change {
+            let joins = matches!(reader, Reader::Follower(id) if change.isr.contains(&id));
+            let meter = match joins {
+                true => &self.meters.isr_expands,
+                false => &self.meters.isr_shrinks,
+            };
+            meter.mark(now, 1);
             self.proposals.push(partition.clone(), change);
         }
         match read {

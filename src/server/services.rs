@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::cluster::BrokerId;
 use crate::config::BrokerConfig;
 use crate::controller::ControllerHandle;
 use crate::metrics::Registry;
 use crate::replica::ReplicaManager;
 use crate::server::metadata_cache::MetadataCache;
+use crate::server::registration::Membership;
 use crate::util::clock::Clock;
 use crate::zookeeper::Session;
 
@@ -24,6 +27,8 @@ pub struct Services {
     pub replicas: Arc<ReplicaManager>,
     /// Its session.
     pub zookeeper: Session,
+    /// Whether the cluster knows of this broker's present life.
+    pub membership: watch::Receiver<Membership>,
     /// This broker's candidate for controller.
     pub controller: ControllerHandle,
     /// Counts.

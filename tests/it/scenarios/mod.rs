@@ -6,6 +6,7 @@
 //! it.
 
 mod controller;
+mod partition;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

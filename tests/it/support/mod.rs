@@ -3,10 +3,14 @@
 
 #![allow(dead_code)] // Each test file uses its own part.
 
+pub mod chance;
+pub mod cluster;
 pub mod fake_broker;
+pub mod fleet;
 pub mod genuine;
 pub mod golden;
 pub mod install;
+pub mod link;
 pub mod ours;
 pub mod program;
 pub mod python;
