@@ -12,7 +12,12 @@ pub mod install;
 pub mod ours;
 pub mod program;
 pub mod python;
+<<<<<<< HEAD
 pub mod slow_link;
+=======
+#[cfg(unix)]
+pub mod wine;
+>>>>>>> 44ac8f1 (wip tests)
 pub mod wire;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
