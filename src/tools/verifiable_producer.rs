@@ -253,7 +253,7 @@ fn of_code(code: ErrorCode) -> &'static str {
 }
 
 /// A JSON string as Jackson writes it.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {

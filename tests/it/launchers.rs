@@ -18,6 +18,7 @@ const WITHOUT_LAUNCHER: &[&str] = &[
     "kafka-service",
     "kafka.tools.GetOffsetShell",
     "kafka.tools.DumpLogSegments",
+    "kafka.tools.EndToEndLatency",
     "kafka.tools.StateChangeLogMerger",
 ];
 

@@ -28,6 +28,7 @@ mod keeper;
 mod launchers;
 mod live_settings;
 mod log_bytes;
+mod mirror;
 mod mixed;
 mod replication;
 mod scenarios;
