@@ -240,6 +240,8 @@ impl<R: Request> Pending<R> {
     pub async fn answer(self) -> Result<R::Response> {
         let shared = &self.shared;
         let bytes = tokio::select! {
+            // What came in time counts, however late it is asked for.
+            biased;
             answer = self.answer => answer.map_err(|_| shared.closed())??,
             () = shared.settings.clock.sleep_until(self.deadline) => {
                 let error = Error::Timeout {

@@ -288,7 +288,7 @@ async fn losing_ones_place(cluster: &Cluster) {
         c
     };
     let mut c = with(AutoOffsetReset::None);
-    let told = c.poll(POLL).await.unwrap_err();
+    let told = next(&mut c).await.unwrap_err();
     assert!(matches!(told, Error::NoOffset(p) if p == part));
     c.seek(&part, 17).unwrap();
     assert_eq!(next(&mut c).await.unwrap().iter().next().unwrap().offset, 17);

@@ -1,10 +1,10 @@
-//! The consumer's connections: requests go out in the order in which they were given to one broker, answers
-//! come back as events. Knows no topic and no group.
+//! The consumer's connections: requests go out in the order in which they were given to one broker, and their
+//! answers come back as events in the same order. Knows no topic and no group.
 //!
 //! As the Java client does, a coordinator is spoken to over a connection of its own, or a heartbeat would
 //! wait behind a fetch that waits for data. So is whoever is asked for metadata.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -198,7 +198,8 @@ async fn lane(
     idle: Duration,
     clock: Clock,
 ) {
-    let mut answers: JoinSet<()> = JoinSet::new();
+    // A broker answers one connection in order. Waits that run side by side would lose that order.
+    let mut answers: VecDeque<Wait> = VecDeque::new();
     let mut open: Option<Arc<Connection>> = None;
     loop {
         tokio::select! {
@@ -207,9 +208,9 @@ async fn lane(
                 let connection = client.connection(&at).await;
                 open = connection.as_ref().ok().cloned();
                 let wait = job(connection).await;
-                answers.spawn(wait.0);
+                answers.push_back(wait);
             }
-            Some(_) = answers.join_next() => {}
+            () = delivered(&mut answers), if !answers.is_empty() => {}
             () = clock.sleep(idle), if open.is_some() && answers.is_empty() => {
                 if let Some(c) = open.take() {
                     c.close().await;
@@ -217,5 +218,79 @@ async fn lane(
             }
         }
     }
-    while answers.join_next().await.is_some() {}
+    while !answers.is_empty() {
+        delivered(&mut answers).await;
+    }
+}
+
+/// Takes the first of the waits away once its answer was delivered; may be cut short.
+async fn delivered(answers: &mut VecDeque<Wait>) {
+    if let Some(first) = answers.front_mut() {
+        first.0.as_mut().await;
+        answers.pop_front();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::protocol::groups::{ErrorOnlyResponse, HeartbeatRequest};
+    use crate::protocol::{RequestHeader, frame_response};
+    use crate::util::codec::Reader;
+
+    const COUNT: i16 = 100;
+
+    /// Answers nothing before it has all requests; then the n-th with the error n.
+    async fn all_at_once(listener: TcpListener) {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut answers = vec![];
+        for error in 0..COUNT {
+            let size = socket.read_i32().await.unwrap();
+            let mut frame = vec![0; usize::try_from(size).unwrap()];
+            socket.read_exact(&mut frame).await.unwrap();
+            let header = RequestHeader::decode(&mut Reader::new(frame.into())).unwrap();
+            answers.extend_from_slice(&frame_response(
+                &ErrorOnlyResponse { error },
+                0,
+                header.correlation_id,
+            ));
+        }
+        socket.write_all(&answers).await.unwrap();
+        let _ = socket.read_u8().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn answers_come_in_the_order_of_the_requests() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = HostPort {
+            host: "127.0.0.1".into(),
+            port: listener.local_addr().unwrap().port().into(),
+        };
+        let broker = tokio::spawn(all_at_once(listener));
+        let idle = Duration::from_secs(600);
+        let (mut lanes, mut events) = Lanes::new(
+            vec![at.clone()],
+            ConnectionSettings::default(),
+            Duration::ZERO,
+            idle,
+        );
+        for _ in 0..COUNT {
+            let request = HeartbeatRequest {
+                group_id: "g".into(),
+                generation_id: 1,
+                member_id: "m".into(),
+            };
+            lanes.call(Kind::Control, &at, request, |answer| answer.unwrap().error);
+        }
+        let mut told = vec![];
+        while told.len() < usize::try_from(COUNT).unwrap() {
+            told.push(events.recv().await.unwrap());
+        }
+        assert!(told.iter().copied().eq(0..COUNT), "{told:?}");
+        lanes.close(&mut events).await;
+        broker.await.unwrap();
+    }
 }
