@@ -20,8 +20,8 @@ use crate::zookeeper::{self, Session, paths, znodes};
 /// Pause before a failed registration is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// How much longer than its timeout a dead session may live: ZooKeeper ends sessions at the beat of
-/// its own tick, two seconds unless configured otherwise.
+/// How much longer than its timeout a dead session may live at least: ZooKeeper ends sessions at the beat
+/// of its own tick, two seconds unless configured otherwise, and grants none shorter than two ticks.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(4);
 
 /// Why the first registration failed.
@@ -207,7 +207,9 @@ async fn register(identity: &Identity, zookeeper: &Session, clock: &Clock) -> Re
         }
         let now = clock.now();
         let deadline = *give_up_at.get_or_insert_with(|| {
-            let patience = identity.session_timeout + EXPIRY_MARGIN;
+            // The server grants this session what it granted the former one.
+            let granted = zookeeper.timeout().max(identity.session_timeout);
+            let patience = granted + EXPIRY_MARGIN.max(granted / 2);
             warn!(
                 "{path} still stands from this broker's former session 0x{:x}; waiting up to {} ms for it to go",
                 found.stat.ephemeral_owner,

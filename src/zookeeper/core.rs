@@ -72,6 +72,8 @@ pub(super) struct Core {
     pub(super) generation: u64,
     pub(super) session_id: i64,
     pub(super) password: Bytes,
+    /// The session timeout that the server granted, in milliseconds; 0 before the first handshake.
+    pub(super) timeout_ms: i32,
     last_zxid: i64,
     last_xid: i32,
     /// Sent on this connection, oldest first; answers come in this order.
@@ -122,6 +124,7 @@ impl Core {
         }
         self.session_id = response.session_id;
         self.password = response.password.clone().unwrap_or_default();
+        self.timeout_ms = response.timeout_ms;
         self.identities_answered = 0;
         for (scheme, auth) in &self.identities {
             put_auth(scheme, auth, out);

@@ -49,6 +49,7 @@ pub struct SessionState {
 pub(super) struct Standing {
     pub(super) session_id: i64,
     pub(super) password: Bytes,
+    pub(super) timeout: Duration,
 }
 
 #[derive(Debug)]
@@ -150,6 +151,12 @@ impl Session {
     /// The session's id: the owner of the ephemeral nodes it makes; 0 between two sessions.
     pub fn session_id(&self) -> i64 {
         self.shared.standing.borrow().session_id
+    }
+
+    /// The session timeout that the server granted, which may be longer or shorter than the one asked for;
+    /// zero before the first connection.
+    pub fn timeout(&self) -> Duration {
+        self.shared.standing.borrow().timeout
     }
 
     /// The session's password, by which another connection can go on with it.

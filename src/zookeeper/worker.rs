@@ -176,6 +176,7 @@ impl Worker {
         self.standing.send_replace(Standing {
             session_id: self.core.session_id,
             password: self.core.password.clone(),
+            timeout: Duration::from_millis(u64::try_from(self.core.timeout_ms).unwrap_or(0)),
         });
         self.state.send_replace(SessionState {
             generation: self.core.generation,

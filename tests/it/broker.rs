@@ -156,11 +156,15 @@ fn generated_ids_begin_at_1001_and_are_remembered_and_contradictions_are_refused
 
 /// A ZooKeeper whose sessions may be short.
 fn quick_zookeeper(dir: &Path) -> Server {
+    zookeeper_with(dir, "tickTime=500\n")
+}
+
+fn zookeeper_with(dir: &Path, more: &str) -> Server {
     let port = free_port();
     let config = dir.join("quick-zookeeper.properties");
     let data = dir.join("zookeeper");
     let lines = format!(
-        "dataDir={}\nclientPort={port}\nmaxClientCnxns=0\ntickTime=500\n",
+        "dataDir={}\nclientPort={port}\nmaxClientCnxns=0\n{more}",
         data.display()
     );
     std::fs::write(&config, lines).unwrap();
@@ -204,10 +208,11 @@ fn a_broker_whose_session_expired_while_it_stood_still_registers_again_and_serve
 #[test]
 fn a_restart_within_the_old_sessions_life_waits_for_the_old_node_to_go() {
     let dir = tempfile::tempdir().unwrap();
-    let zk = quick_zookeeper(dir.path());
+    // It grants longer sessions than the broker asks for.
+    let zk = zookeeper_with(dir.path(), "tickTime=500\nminSessionTimeout=6000\n");
     let connect = format!("127.0.0.1:{}", zk.port);
     let port = free_port();
-    let short = "zookeeper.session.timeout.ms=3000\n";
+    let short = "zookeeper.session.timeout.ms=1000\n";
     let mut broker = ours::broker_on(dir.path(), &connect, port, short);
     wait_leaders(port, "kept", LIMIT);
     broker.program.kill();
