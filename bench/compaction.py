@@ -8,7 +8,7 @@ TOPICS = (("100 B plain", "compact-plain", 100, "none"), ("100 B gzip", "compact
           ("1 KB plain", "compact-large", 1000, "none"))
 
 
-def measure(system, reference, wait, cpu, megabytes):
+def measure(system, reference, wait, cpu, rss_mb, megabytes):
     for title, topic, record, codec in TOPICS:
         topics = [reference, "kafka-topics", "--zookeeper", f"127.0.0.1:{system.zk_port}", "--topic", topic]
         run = lambda *words: subprocess.run(list(map(str, topics + list(words))), check=True, capture_output=True)
@@ -28,6 +28,8 @@ def measure(system, reference, wait, cpu, megabytes):
         left = sum(s.stat().st_size for s in partition.glob("*.log")) - segments[-1].stat().st_size
         system.note(f"compact {title}: broker CPU s/GB", seconds / size * 1e9)
         system.note(f"compact {title}: what is left (%)", 100 * left / size)
+    time.sleep(3)
+    system.note("broker: RSS after compaction (MB)", rss_mb(system.broker.pid))
 
 
 def cleaned(checkpoint, topic):

@@ -14,7 +14,8 @@
 //! [`throttle`], [`stats`], [`worker`] (the threads, and what becomes of a log that fails).
 //!
 //! What is needed in memory: the table, which grows with the keys up to `log.cleaner.dedupe.buffer.size`,
-//! and two buffers a thread (`log.cleaner.io.buffer.size`); while nothing is cleaned, nothing.
+//! two buffers a thread (`log.cleaner.io.buffer.size`), and what one wrapper inflates to; while nothing is
+//! cleaned, nothing.
 
 mod chunks;
 mod clean;

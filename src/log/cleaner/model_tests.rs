@@ -59,7 +59,8 @@ fn compaction_never_changes_what_a_log_says_of_its_keys() {
         }
         cleanings += life.cleanings;
     }
-    assert!(cleanings > lives, "{cleanings}");
+    println!("{cleanings} cleanings");
+    assert!(given.is_some() || cleanings > 0);
 }
 
 impl Life {
@@ -68,7 +69,7 @@ impl Life {
         let int = |n: u64| i32::try_from(n).unwrap();
         let config = LogConfig {
             compact: true,
-            segment_bytes: int(500 + random.below(2000)),
+            segment_bytes: int(500 + random.below(1000)),
             index_interval_bytes: int(random.below(200)),
             segment_index_bytes: int(8 * (2 + random.below(50))),
             segment: Duration::from_secs(50),
@@ -151,6 +152,9 @@ impl Life {
     }
 
     fn clean(&mut self) {
+        if self.random.one_in(2) {
+            self.log.set_high_watermark(Offset::MAX);
+        }
         let (end, segments) = (self.log.end(), self.log.cleanable());
         let cleanable = segments.last().map_or(0, |(_, next)| *next);
         self.cleanings += u64::from(clean(&self.manager));
