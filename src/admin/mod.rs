@@ -2,11 +2,12 @@
 //! (kafka.admin.AdminUtils).
 //!
 //! Read [`mod@topics`] (make, enlarge, delete), [`configs`] (dynamic settings), [`mod@reassign`] (move
-//! partitions), [`elections`] (move leaderships). Nothing here waits for
+//! partitions), [`elections`] (move leaderships), [`groups`] (of old consumers). Nothing here waits for
 //! the controller to act on what was written, and nothing talks to a broker.
 
 pub mod configs;
 pub mod elections;
+pub mod groups;
 pub mod reassign;
 pub mod topics;
 

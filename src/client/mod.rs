@@ -4,7 +4,7 @@
 //! Read [`connection`] first, with `in_flight` (which answer belongs to whom), then [`metadata`] and
 //! [`broker_client`], then [`producer`] and [`consumer`], and [`old_consumer`] with [`topic_filter`]: the
 //! consumer whose groups live in ZooKeeper. [`simple`] asks one broker about partitions by name, [`groups`]
-//! about groups.
+//! about groups, and [`registered`] knows where brokers listen.
 
 pub mod broker_client;
 pub mod connection;
@@ -14,6 +14,7 @@ mod in_flight;
 pub mod metadata;
 pub mod old_consumer;
 pub mod producer;
+pub mod registered;
 pub mod simple;
 pub mod topic_filter;
 

@@ -54,7 +54,7 @@ pub struct CommitOffset {
 pub struct GroupList {
     /// Whether more may come to light, as partitions are being read.
     pub incomplete: bool,
-    /// Name and type.
+    /// Name and type, in the order of the names.
     pub groups: Vec<(Arc<str>, String)>,
 }
 
@@ -287,6 +287,7 @@ impl GroupCoordinator {
             list.groups
                 .extend(here.map(|(id, kind)| (id.clone(), kind.to_owned())));
         }
+        list.groups.sort();
         Ok(list)
     }
 

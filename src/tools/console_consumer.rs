@@ -282,7 +282,7 @@ fn old_settings(properties: &Properties) -> Result<OldConsumerSettings, String> 
 }
 
 /// The new consumer's.
-fn new_settings(properties: &Properties) -> Result<ConsumerSettings, String> {
+pub(super) fn new_settings(properties: &Properties) -> Result<ConsumerSettings, String> {
     let (c, warnings) = ConsumerConfig::from_properties(properties).map_err(|e| e.to_string())?;
     for warning in warnings {
         warn!(target: "org.apache.kafka.clients.consumer.ConsumerConfig", "{warning}");

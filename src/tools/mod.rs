@@ -12,11 +12,13 @@ mod configs;
 mod console;
 mod console_consumer;
 mod console_producer;
+mod consumer_groups;
 mod dev;
 mod dump_log_segments;
 mod get_offset_shell;
 mod large_messages;
 pub mod logging;
+mod old_groups;
 pub mod options;
 mod parent;
 mod preferred_replica_election;
@@ -60,6 +62,7 @@ pub static TOOLS: &[Tool] = &[
     configs::TOOL,
     console_consumer::TOOL,
     console_producer::TOOL,
+    consumer_groups::TOOL,
     Tool {
         name: "kafka-dev",
         class: "kafka.Dev",

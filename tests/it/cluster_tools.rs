@@ -2,10 +2,10 @@
 //! with what the genuine tools of 0.9.0.1 printed. `REWRITE_GOLDEN=1` runs the genuine ones and writes it anew.
 //!
 //! A script's lines: `zk> COMMAND` changes ZooKeeper; `file NAME> TEXT` writes a file; `$ TOOL ARGUMENTS =>
-//! EXIT CODE` runs a tool in the files' folder, `ZK` and `BROKERS` standing for addresses. What follows is
-//! standard output, `~` for an empty line, and behind `E|` what went to standard error. Of the JVM's traces
-//! at most the last message is kept; times are T. Where the genuine tool fails and exits with 0, ours
-//! exits with 1.
+//! EXIT CODE` runs a tool, or `run CLASS`, or `cat FILE`, in the files' folder, `ZK` and `BROKERS` standing for
+//! addresses. What follows is standard output, `~` for an empty line, and behind `E|` what went to standard
+//! error. Of the JVM's traces at most the last message is kept; times are T. Where the genuine tool fails and
+//! exits with 0, ours exits with 1.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,12 +19,12 @@ use kafka::message::Codec;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A script being told.
-struct Told<'a> {
-    dir: &'a Path,
-    zookeeper: &'a str,
-    brokers: &'a str,
+pub struct Told<'a> {
+    pub dir: &'a Path,
+    pub zookeeper: &'a str,
+    pub brokers: &'a str,
     /// Whether the genuine tools run.
-    genuine: bool,
+    pub genuine: bool,
 }
 
 impl Told<'_> {
@@ -66,21 +66,28 @@ impl Told<'_> {
         assert!(!errors.contains("does not exist"), "{commands}{errors}");
     }
 
-    fn run(&self, arguments: &str) -> (String, i32) {
+    pub fn run(&self, arguments: &str) -> (String, i32) {
         let words: Vec<String> = arguments
             .split(' ')
             .map(|w| match w {
                 "ZK" => self.zookeeper.to_owned(),
                 "BROKERS" => self.brokers.to_owned(),
+                w if w.starts_with("ZK/") => w.replacen("ZK", self.zookeeper, 1),
                 w => w.replace('|', " "),
             })
             .collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut command = match self.genuine {
+            _ if words[0] == "cat" => {
+                let mut command = Command::new("cat");
+                command.args(&words[1..]);
+                command
+            }
             true => genuine::command(&words),
             false => {
+                let words = words.strip_prefix(&["run"]).unwrap_or(&words);
                 let mut command = kafka();
-                command.args(&words);
+                command.args(words);
                 command
             }
         };
@@ -96,9 +103,20 @@ impl Told<'_> {
                 )
             }
         };
-        let failed = ["failed due to", "Failed to", "with offset ["];
+        let failed = [
+            "failed due to",
+            "Failed to",
+            "with offset [",
+            "Error while executing",
+            "Exiting due to",
+            "Rebalance operation failed",
+        ];
         let failed = failed.iter().any(|f| out.contains(f) || errors.contains(f));
-        (plain(&out, &errors), if failed { 1 } else { code })
+        let mut told = plain(&out, &errors);
+        if !self.brokers.is_empty() {
+            told = told.replace(self.brokers, "BROKERS");
+        }
+        (told, if failed { 1 } else { code })
     }
 }
 
@@ -116,6 +134,9 @@ fn until_lag(command: Command) -> (String, String, i32) {
     lines.truncate(last + 1);
     (lines.join("\n") + "\n", program.stderr().join("\n"), code)
 }
+
+/// Log lines that tell the user something the output does not begin so.
+const TOLD: [&str; 4] = ["ERROR Skipping", "ERROR No ", "ERROR Owner ", "WARN WARNING"];
 
 /// Output without what differs from run to run, and without traces but for their last message.
 fn plain(out: &str, errors: &str) -> String {
@@ -148,11 +169,12 @@ fn plain(out: &str, errors: &str) -> String {
     }
     // The table of options is compared elsewhere.
     for line in errors.lines().take_while(|l| !l.starts_with("Option   ")) {
-        // A log line, of which those count that tell the user something the output does not.
         match line.strip_prefix("[20").and_then(|l| l.split_once("] ")) {
-            Some((_, logged)) if logged.starts_with("ERROR Skipping") => lines.push(format!("E|{logged}")),
+            Some((_, logged)) if TOLD.iter().any(|t| logged.starts_with(t)) => {
+                lines.push(format!("E|{logged}"));
+            }
             Some(_) => {}
-            None if line.starts_with("\tat ") => {}
+            None if line.starts_with('\t') || line.starts_with("Caused by: ") => {}
             None => lines.push(format!("E|{line}")),
         }
     }
@@ -179,7 +201,7 @@ fn without_times(line: &str) -> String {
 }
 
 /// Compares a golden file with what our tools do, or writes it anew from the genuine ones.
-fn compare(name: &str, told: &Told<'_>) {
+pub fn compare(name: &str, told: &Told<'_>) {
     let path = root().join("tests/golden").join(name);
     let golden = std::fs::read_to_string(&path).unwrap();
     let done = told.tell(&golden);
@@ -194,7 +216,7 @@ fn compare(name: &str, told: &Told<'_>) {
 }
 
 /// Whether the golden files are to be written from the genuine tools.
-fn rewrites() -> bool {
+pub fn rewrites() -> bool {
     std::env::var_os("REWRITE_GOLDEN").is_some_and(|v| v == "1")
 }
 

@@ -4,4 +4,5 @@ mod client;
 mod members;
 mod old;
 mod swap;
+mod tools;
 mod wire;

@@ -278,6 +278,7 @@ fn without_arguments_the_genuine_tables_are_shown() {
         ("kafka.admin.TopicCommand", "kafka-topics.txt"),
         ("kafka.tools.ConsoleProducer", "kafka-console-producer.txt"),
         ("kafka.tools.ConsoleConsumer", "kafka-console-consumer.txt"),
+        ("kafka.admin.ConsumerGroupCommand", "kafka-consumer-groups.txt"),
         ("kafka.tools.GetOffsetShell", "GetOffsetShell.txt"),
         ("kafka.tools.DumpLogSegments", "DumpLogSegments.txt"),
         ("kafka.Kafka", "kafka-server-start.txt"),

@@ -98,6 +98,7 @@ use self::listener::Listener;
 pub use self::listener::{Listening, RebalanceListener};
 use self::lookups::Lookups;
 use self::membership::Membership;
+pub use self::protocol::{PROTOCOL_TYPE, decode_assignment};
 pub use self::records::{ConsumerRecord, IntoIter, Records};
 pub use self::settings::{AssignmentStrategy, AutoOffsetReset, ConsumerSettings};
 pub use self::subscription::OffsetAndMetadata;

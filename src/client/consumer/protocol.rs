@@ -15,7 +15,7 @@ use crate::protocol::wire::{Dialect, Field};
 use crate::util::codec::{Error, Reader, Result, put_bytes};
 
 /// The kind of group that consumers make.
-pub(super) const PROTOCOL_TYPE: &str = "consumer";
+pub const PROTOCOL_TYPE: &str = "consumer";
 
 const VERSION: i16 = 0;
 
@@ -57,7 +57,10 @@ pub(super) fn encode_assignment(partitions: &[TopicPartition]) -> Bytes {
 
 /// What this member gets. No bytes at all are nothing: a coordinator has no more for a member that the
 /// leader forgot.
-pub(super) fn decode_assignment(bytes: Bytes) -> Result<Vec<TopicPartition>> {
+///
+/// # Errors
+/// If the bytes are something else.
+pub fn decode_assignment(bytes: Bytes) -> Result<Vec<TopicPartition>> {
     if bytes.is_empty() {
         return Ok(Vec::new());
     }

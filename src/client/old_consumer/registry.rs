@@ -3,38 +3,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use ::log::{debug, warn};
+use ::log::debug;
 
 use super::group::View;
 use super::{Error, Result};
 use crate::client::metadata::HostPort;
-use crate::cluster::{BrokerId, SecurityProtocol, TopicPartition};
+use crate::client::registered;
+use crate::cluster::TopicPartition;
 use crate::message::Offset;
 use crate::zookeeper::znodes::consumer::{self, Registration, decode_offset, encode_offset};
-use crate::zookeeper::znodes::{broker, topic};
+use crate::zookeeper::znodes::topic;
 use crate::zookeeper::{self, CreateMode, Session, Watch, paths};
 
 /// Where the live brokers listen for clients.
 pub(super) async fn live_brokers(session: &Session) -> Result<Vec<HostPort>> {
-    let ids = session.children(paths::BROKER_IDS).await?;
-    let mut brokers = Vec::new();
-    for id in ids.map(|(ids, _)| ids).unwrap_or_default() {
-        let Ok(id) = id.parse::<i32>() else { continue };
-        let Some(data) = session.get(&paths::broker(id)).await?.and_then(|n| n.data) else {
-            continue;
-        };
-        match broker::Registration::decode(BrokerId(id), &data) {
-            Ok(registration) => {
-                if let Some(e) = registration.broker.endpoint(SecurityProtocol::Plaintext) {
-                    brokers.push(HostPort {
-                        host: e.host.clone(),
-                        port: e.port,
-                    });
-                }
-            }
-            Err(e) => warn!("broker {id} has a registration that cannot be read: {e}"),
-        }
-    }
+    let brokers = registered::brokers(session).await?;
     if brokers.is_empty() {
         return Err(Error::NoBrokers);
     }
