@@ -69,6 +69,21 @@ impl ConfigErrors {
     }
 }
 
+impl ConfigErrors {
+    /// Kafka's text for the first mistake, without the place.
+    pub fn first_rule(&self) -> &str {
+        self.0.first().map_or("", |mistake| &mistake.rule)
+    }
+
+    /// How a Java client's first mistake is told: the exception's class and text.
+    pub fn exception(&self) -> String {
+        format!(
+            "org.apache.kafka.common.config.ConfigException: {}",
+            self.first_rule()
+        )
+    }
+}
+
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, mistake) in self.0.iter().enumerate() {

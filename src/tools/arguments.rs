@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use crate::config::Properties;
+
 /// Columns of everything that is printed.
 const WIDTH: usize = 75;
 /// Where the help's right column begins.
@@ -113,6 +115,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// What a JVM prints of an exception that nobody catches, without its trace.
+    pub fn uncaught(exception: &str) -> Error {
+        Error::Wrong(format!("Exception in thread \"main\" {exception}\n"))
+    }
+
     /// Tells the user and returns what the process exits with.
     pub fn report(&self) -> ExitCode {
         match self {
@@ -156,6 +163,35 @@ impl ArgumentParser {
             purpose,
             arguments,
         }
+    }
+
+    /// Reads a program's whole command line into its job. Without any word the help is shown.
+    ///
+    /// # Errors
+    /// What the process exits with; the user has been told why.
+    pub fn read<T>(
+        &self,
+        args: &[String],
+        job: impl FnOnce(&Arguments) -> Result<T, Error>,
+    ) -> Result<T, ExitCode> {
+        if args.is_empty() {
+            return Err(super::print(&self.help()));
+        }
+        self.parse(args)
+            .and_then(|found| job(&found))
+            .map_err(|e| e.report())
+    }
+
+    /// The properties in the file that an argument names; none if it was not given.
+    ///
+    /// # Errors
+    /// [`Error::Wrong`] if it cannot be read, or is no such file.
+    pub fn properties(&self, found: &Arguments, name: &str) -> Result<Properties, Error> {
+        let Some(file) = found.value(name) else {
+            return Ok(Properties::new());
+        };
+        let bytes = super::session::read_file(file).map_err(|e| self.wrong(&e))?;
+        Properties::parse(&bytes, file).map_err(|e| self.wrong(&e.to_string()))
     }
 
     /// Reads a command line.
@@ -360,7 +396,7 @@ fn fill(line: &str, width: usize) -> String {
     }
     let missing = width.saturating_sub(line.len());
     let (each, left) = (missing / gaps, missing % gaps);
-    let first = (gaps - left) / 2;
+    let first = (gaps - left).div_ceil(2);
     let mut filled = String::with_capacity(width);
     for (i, word) in words.iter().enumerate() {
         filled.push_str(word);

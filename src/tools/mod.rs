@@ -13,16 +13,22 @@ mod console;
 mod console_consumer;
 mod console_producer;
 mod consumer_groups;
+mod consumer_performance;
 mod dev;
 mod dump_log_segments;
+mod end_to_end_latency;
 mod get_offset_shell;
 mod large_messages;
 pub mod logging;
+mod mirror_maker;
 mod old_groups;
 pub mod options;
 mod parent;
+mod perf_options;
 mod preferred_replica_election;
+mod producer_performance;
 mod reassign_partitions;
+mod replay_log_producer;
 mod replica_verification;
 pub mod runtime;
 mod server_start;
@@ -34,6 +40,7 @@ mod simple_consumer_shell;
 mod state_change_log_merger;
 pub mod stop;
 pub mod topics;
+mod verifiable_consumer;
 mod verifiable_producer;
 pub mod zookeeper_server_start;
 pub mod zookeeper_server_stop;
@@ -63,6 +70,7 @@ pub static TOOLS: &[Tool] = &[
     console_consumer::TOOL,
     console_producer::TOOL,
     consumer_groups::TOOL,
+    consumer_performance::TOOL,
     Tool {
         name: "kafka-dev",
         class: "kafka.Dev",
@@ -73,10 +81,14 @@ pub static TOOLS: &[Tool] = &[
         class: "kafka.tools.DumpLogSegments",
         run: dump_log_segments::run,
     },
+    end_to_end_latency::TOOL,
     get_offset_shell::TOOL,
     state_change_log_merger::TOOL,
+    mirror_maker::TOOL,
     preferred_replica_election::TOOL,
+    producer_performance::TOOL,
     reassign_partitions::TOOL,
+    replay_log_producer::TOOL,
     replica_verification::TOOL,
     Tool {
         name: "kafka-server-start",
@@ -95,6 +107,7 @@ pub static TOOLS: &[Tool] = &[
         class: "kafka.admin.TopicCommand",
         run: topics::run,
     },
+    verifiable_consumer::TOOL,
     verifiable_producer::TOOL,
     Tool {
         name: "zookeeper-server-start",

@@ -304,8 +304,7 @@ impl Command<'_> {
 }
 
 fn first_rule(errors: &crate::config::ConfigErrors) -> Error {
-    let rule = errors.0.first().map(|mistake| mistake.rule.clone());
-    Error::Command(rule.unwrap_or_default())
+    Error::Command(errors.first_rule().to_owned())
 }
 
 /// Warns of messages larger than brokers take by default, and asks if there are replicas to suffer.

@@ -10,7 +10,7 @@ use ::log::warn;
 
 use super::arguments::{Argument, ArgumentParser, Arguments, Error, Kind};
 use super::signals::{Ending, Signals};
-use super::{Tool, runtime, session};
+use super::{Tool, runtime};
 use crate::client::producer::{self, Ack, Producer, ProducerSettings, Record};
 use crate::config::{ProducerConfig, Properties};
 use crate::protocol::ErrorCode;
@@ -81,13 +81,9 @@ struct Job {
 
 fn run(args: &[String]) -> ExitCode {
     let parser = parser();
-    if args.is_empty() {
-        super::print(&parser.help());
-        return ExitCode::SUCCESS;
-    }
-    match parser.parse(args).and_then(|found| job(&parser, &found)) {
+    match parser.read(args, |found| job(&parser, found)) {
         Ok(job) => runtime::run(produce(job)),
-        Err(e) => e.report(),
+        Err(code) => code,
     }
 }
 
@@ -97,16 +93,12 @@ fn job(parser: &ArgumentParser, found: &Arguments) -> Result<Job, Error> {
     properties.set("bootstrap.servers", text("--broker-list"), "--broker-list");
     properties.set("acks", text("--acks"), "--acks");
     properties.set("retries", "0", "kafka-verifiable-producer");
-    if let Some(file) = found.value("--producer.config") {
-        let bytes = session::read_file(file).map_err(|e| parser.wrong(&e))?;
-        // What the file says counts.
-        let from_file = Properties::parse(&bytes, file).map_err(|e| parser.wrong(&e.to_string()))?;
-        for entry in from_file.entries() {
-            properties.set(&entry.key, &entry.value, file);
-        }
+    // What the file says counts.
+    for entry in parser.properties(found, "--producer.config")?.entries() {
+        properties.set(&entry.key, &entry.value, "--producer.config");
     }
     let read = ProducerConfig::from_properties(&properties);
-    let (config, warnings) = read.map_err(|e| Error::Wrong(format!("{e}\n")))?;
+    let (config, warnings) = read.map_err(|e| Error::uncaught(&e.exception()))?;
     for warning in warnings {
         warn!(target: "org.apache.kafka.clients.producer.ProducerConfig", "{warning}");
     }
@@ -253,7 +245,7 @@ fn of_code(code: ErrorCode) -> &'static str {
 }
 
 /// A JSON string as Jackson writes it.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {

@@ -119,7 +119,8 @@ impl Session {
         let mut states = states;
         tokio::select! {
             biased;
-            _ = states.wait_for(|state| state.connected) => Ok(session),
+            // Only whether it came: what it came with must not be held while the session closes.
+            _ = async { states.wait_for(|state| state.connected).await.is_ok() } => Ok(session),
             () = clock.sleep(settings.connection_timeout) => {
                 session.close().await;
                 Err(Error::Timeout { timeout_ms: settings.connection_timeout.as_millis() })

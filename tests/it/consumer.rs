@@ -452,3 +452,8 @@ fn calls_on_a_genuine_broker() {
     need!(reference());
     calls(Whose::Genuine);
 }
+
+#[test]
+fn calls_on_our_broker() {
+    calls(Whose::Ours);
+}

@@ -29,6 +29,7 @@ mod launchers;
 mod live_settings;
 mod log_bytes;
 mod metrics;
+mod mirror;
 mod mixed;
 mod replication;
 mod scenarios;

@@ -86,6 +86,16 @@ impl Cluster {
         }
     }
 
+    /// One whose broker is the caller's, who may kill it and start it again on its port.
+    pub fn of(zookeeper: ours::Server, connect: String, port: u16) -> Cluster {
+        Cluster {
+            port,
+            _broker: Box::new(()),
+            _zookeeper: Box::new(zookeeper),
+            zookeeper: connect,
+        }
+    }
+
     /// The broker's address.
     pub fn brokers(&self) -> String {
         format!("127.0.0.1:{}", self.port)

@@ -1,0 +1,4 @@
+@echo off
+rem Copies topics from one cluster into another.
+setlocal DisableDelayedExpansion
+"%~dp0kafka-run-class.bat" kafka.tools.MirrorMaker %*
