@@ -387,7 +387,8 @@ fn pieces(text: &str) -> Vec<&str> {
     pieces
 }
 
-/// Spreads the blanks that are missing over the gaps of a line; what is left over goes to the middle.
+/// Spreads the blanks that are missing over the gaps of a line; what is left over goes to the middle,
+/// rather to its right.
 fn fill(line: &str, width: usize) -> String {
     let words: Vec<&str> = line.split(' ').collect();
     let gaps = words.len() - 1;
@@ -466,7 +467,7 @@ optional arguments:
         assert_eq!(
             wrong,
             format!(
-                "{usage}producer-performance: error: argument  --throughput:  could not convert 'x'\n\
+                "{usage}producer-performance: error: argument --throughput:  could  not convert 'x'\n\
                  to Integer (For input string: \"x\")\n"
             )
         );
