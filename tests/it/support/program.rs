@@ -5,16 +5,18 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::{wait_for, wait_until};
+use super::{holds_within, wait_for, wait_until};
 
 /// A process whose output is kept. Killed when dropped.
 pub struct Program {
     child: Child,
     stdin: Option<ChildStdin>,
-    stdout: Arc<Mutex<Vec<String>>>,
-    stderr: Arc<Mutex<Vec<String>>>,
+    stdout: Lines,
+    stderr: Lines,
+    readers: [JoinHandle<()>; 2],
     name: String,
 }
 
@@ -100,13 +102,14 @@ impl Program {
             .spawn()
             .unwrap_or_else(|e| panic!("{name}: {e}"));
         let stdin = child.stdin.take();
-        let stdout = collect(child.stdout.take().expect("piped"));
-        let stderr = collect(child.stderr.take().expect("piped"));
+        let (stdout, out_reader) = collect(child.stdout.take().expect("piped"));
+        let (stderr, err_reader) = collect(child.stderr.take().expect("piped"));
         Program {
             child,
             stdin,
             stdout,
             stderr,
+            readers: [out_reader, err_reader],
             name,
         }
     }
@@ -141,6 +144,11 @@ impl Program {
     pub fn wait_line(&mut self, part: &str, limit: Duration) -> String {
         let deadline = std::time::Instant::now() + limit;
         loop {
+            // In this order: what it printed before its end is all there is.
+            let ended = self.child.try_wait().expect("the process can be waited for");
+            if ended.is_some() {
+                self.read_to_the_end();
+            }
             let found = self
                 .stdout()
                 .into_iter()
@@ -149,7 +157,6 @@ impl Program {
             if let Some(line) = found {
                 return line;
             }
-            let ended = self.child.try_wait().expect("the process can be waited for");
             let late = std::time::Instant::now() > deadline;
             assert!(
                 ended.is_none() && !late,
@@ -179,14 +186,23 @@ impl Program {
         signal(self.id(), name);
     }
 
-    /// Waits for its end.
+    /// Waits for its end; all that it printed is read then.
     #[track_caller]
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         let child = &mut self.child;
         let what = format!("{} ends", self.name);
-        wait_for(&what, limit, || {
+        let status = wait_for(&what, limit, || {
             child.try_wait().expect("the process can be waited for")
-        })
+        });
+        self.read_to_the_end();
+        status
+    }
+
+    /// Waits until its output is read, unless somebody whom it started holds that open.
+    fn read_to_the_end(&self) {
+        holds_within(Duration::from_secs(5), || {
+            self.readers.iter().all(JoinHandle::is_finished)
+        });
     }
 
     /// SIGTERM, and its exit status.
@@ -214,10 +230,12 @@ impl Drop for Program {
     }
 }
 
-fn collect(from: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
+type Lines = Arc<Mutex<Vec<String>>>;
+
+fn collect(from: impl std::io::Read + Send + 'static) -> (Lines, JoinHandle<()>) {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let into = lines.clone();
-    std::thread::spawn(move || {
+    let reader = std::thread::spawn(move || {
         let mut reader = BufReader::new(from);
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
@@ -226,7 +244,7 @@ fn collect(from: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>>
             line.clear();
         }
     });
-    lines
+    (lines, reader)
 }
 
 /// Waits until nothing listens on the port any more.
