@@ -43,6 +43,13 @@ pub async fn partitions_with_offsets(session: &Session, group: &str, topic: &str
     Ok(names(session, &path).await?.unwrap_or_default())
 }
 
+/// The partitions of a topic that somebody owns for a group, in ZooKeeper's order; none if there is no node
+/// for that.
+pub async fn owned_partitions(session: &Session, group: &str, topic: &str) -> Result<Vec<String>> {
+    let path = paths::consumer_topic_owners(group, topic);
+    Ok(names(session, &path).await?.unwrap_or_default())
+}
+
 async fn names(session: &Session, path: &str) -> Result<Option<Vec<String>>> {
     Ok(session.children(path).await?.map(|(names, _)| names))
 }

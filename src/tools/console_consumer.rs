@@ -273,7 +273,7 @@ fn run(args: &[String]) -> ExitCode {
 }
 
 /// The old consumer's settings from those of the file.
-fn old_settings(properties: &Properties) -> Result<OldConsumerSettings, String> {
+pub(super) fn old_settings(properties: &Properties) -> Result<OldConsumerSettings, String> {
     let (c, warnings) = OldConsumerConfig::from_properties(properties).map_err(|e| e.to_string())?;
     for warning in warnings {
         warn!(target: "kafka.utils.VerifiableProperties", "{warning}");

@@ -13,11 +13,14 @@ mod console;
 mod console_consumer;
 mod console_producer;
 mod consumer_groups;
+mod consumer_offset_checker;
 mod consumer_performance;
 mod dev;
 mod dump_log_segments;
 mod end_to_end_latency;
+mod export_zk_offsets;
 mod get_offset_shell;
+mod import_zk_offsets;
 mod large_messages;
 pub mod logging;
 mod mirror_maker;
@@ -40,8 +43,10 @@ mod simple_consumer_shell;
 mod state_change_log_merger;
 pub mod stop;
 pub mod topics;
+mod update_offsets_in_zk;
 mod verifiable_consumer;
 mod verifiable_producer;
+mod verify_consumer_rebalance;
 pub mod zookeeper_server_start;
 pub mod zookeeper_server_stop;
 pub mod zookeeper_shell;
@@ -70,6 +75,7 @@ pub static TOOLS: &[Tool] = &[
     console_consumer::TOOL,
     console_producer::TOOL,
     consumer_groups::TOOL,
+    consumer_offset_checker::TOOL,
     consumer_performance::TOOL,
     Tool {
         name: "kafka-dev",
@@ -82,7 +88,9 @@ pub static TOOLS: &[Tool] = &[
         run: dump_log_segments::run,
     },
     end_to_end_latency::TOOL,
+    export_zk_offsets::TOOL,
     get_offset_shell::TOOL,
+    import_zk_offsets::TOOL,
     state_change_log_merger::TOOL,
     mirror_maker::TOOL,
     preferred_replica_election::TOOL,
@@ -107,8 +115,10 @@ pub static TOOLS: &[Tool] = &[
         class: "kafka.admin.TopicCommand",
         run: topics::run,
     },
+    update_offsets_in_zk::TOOL,
     verifiable_consumer::TOOL,
     verifiable_producer::TOOL,
+    verify_consumer_rebalance::TOOL,
     Tool {
         name: "zookeeper-server-start",
         class: zookeeper_server_start::CLASS,

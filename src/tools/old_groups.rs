@@ -2,8 +2,11 @@
 //! in it, be that kept in the offsets topic or in ZooKeeper.
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 use std::time::Duration;
 
+use super::options::{OptionParser, OptionSet, check_required_args};
+use super::{logging, print};
 use crate::client::connection::{self, Connection, ConnectionSettings};
 use crate::client::groups::{self, Committed};
 use crate::client::{registered, simple};
@@ -56,6 +59,45 @@ pub(super) enum Error {
 /// Result of a tool's step.
 pub(super) type Result<T> = std::result::Result<T, Error>;
 
+/// Declares the option that says where ZooKeeper is.
+pub(super) fn accept_connect(parser: &mut OptionParser, name: &str) {
+    parser
+        .accepts(name, "ZooKeeper connect string.")
+        .with_required_arg()
+        .defaults_to("localhost:2181");
+}
+
+/// Reads the command line of a tool that knows `--help` and requires one option. If there is nothing to do,
+/// that has been said.
+pub(super) fn understood(
+    parser: &OptionParser,
+    args: &[String],
+    purpose: &str,
+    required: &str,
+) -> std::result::Result<OptionSet, ExitCode> {
+    logging::init(logging::Fallback::Tool);
+    if args.is_empty() {
+        return Err(parser.usage_error(purpose).report());
+    }
+    let options = parser.parse(args).map_err(|e| e.report())?;
+    if options.has("help") {
+        return Err(print(&parser.help()));
+    }
+    check_required_args(parser, &options, &[required]).map_err(|e| e.report())?;
+    Ok(options)
+}
+
+/// Tells of a failure as the JVM tells of an exception that nobody caught, without the trace.
+pub(super) fn uncaught(exception: &str, reason: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("Exception in thread \"main\" {exception}: {reason}");
+    ExitCode::FAILURE
+}
+
+/// Says that a partition has no line because its leader is not known.
+pub(super) fn tell_unregistered(broker: BrokerId) {
+    println!("Could not parse broker info due to Broker id {broker} does not exist");
+}
+
 /// The partition's leader as ZooKeeper has it, [`BrokerId::NONE`] included; `None` if it never had one.
 pub(super) async fn leader(session: &Session, at: &TopicPartition) -> Result<Option<BrokerId>> {
     let path = paths::partition_state(&at.topic, at.partition);
@@ -82,6 +124,12 @@ impl<'a> Leaders<'a> {
             client_id,
             connections: BTreeMap::new(),
         }
+    }
+
+    /// The brokers that were asked for an offset, with their addresses, in the order of their ids.
+    pub(super) fn asked(&self) -> impl Iterator<Item = (BrokerId, &str)> {
+        let open = self.connections.iter();
+        open.filter_map(|(id, c)| Some((*id, c.as_ref()?.peer())))
     }
 
     /// The offset of that time of a partition, as its leader `broker` tells consumers; `None` if that is

@@ -37,9 +37,12 @@ pub(super) async fn connect(connect: &str) -> Result<Session, ExitCode> {
 
 /// A file's bytes, or why it cannot be read in the words of a JVM.
 pub(super) fn read_file(path: &str) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|e| {
-        let reason = e.to_string();
-        let reason = reason.split(" (os error").next().unwrap_or_default();
-        format!("{path} ({reason})")
-    })
+    std::fs::read(path).map_err(|e| no_file(path, &e))
+}
+
+/// Why a file cannot be opened, in the words of a JVM.
+pub(super) fn no_file(path: &str, error: &std::io::Error) -> String {
+    let reason = error.to_string();
+    let reason = reason.split(" (os error").next().unwrap_or_default();
+    format!("{path} ({reason})")
 }

@@ -58,7 +58,7 @@ impl Told<'_> {
         told
     }
 
-    fn shell(&self, commands: &str) {
+    pub fn shell(&self, commands: &str) {
         let mut command = kafka();
         command.args(["zookeeper-shell", "-server", self.zookeeper]);
         let done = run(command, commands.as_bytes(), LIMIT);

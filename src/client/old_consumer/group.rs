@@ -109,7 +109,7 @@ impl View {
             .collect()
     }
 
-    fn group(&self, exclude_internal: bool) -> Group {
+    pub(super) fn group(&self, exclude_internal: bool) -> Group {
         let mut group = Group::default();
         for (consumer, registration) in &self.members {
             for (topic, count) in threads_by_topic(registration, &self.topics, exclude_internal) {

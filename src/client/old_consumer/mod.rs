@@ -33,6 +33,7 @@ use tokio::task::JoinHandle;
 use self::member::{Command, Member, StreamOf};
 use self::offsets::Offsets;
 use self::registry::Watches;
+pub use self::registry::threads_of_group;
 pub use self::settings::{OffsetStore, OldConsumerSettings};
 pub use self::stream::{Consumed, Stream};
 use super::connection;

@@ -1,7 +1,7 @@
 //! The group's znodes: reading the view, claiming and releasing partitions, storing offsets. Each
 //! function is one step; who calls it when is the member's business.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ::log::debug;
 
@@ -188,6 +188,19 @@ pub(super) async fn stored_offset(
             .map_err(|source| Error::Znode { path, source }),
         None => Ok(None),
     }
+}
+
+/// The ids of the threads that a group's members have for each topic, as somebody sees them who is no
+/// member; none if the group has no members.
+///
+/// # Errors
+/// ZooKeeper's, and [`Error::Znode`] if a registration cannot be read.
+pub async fn threads_of_group(session: &Session, group: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let view = read_view(session, &mut Watches::new(), group, "", false).await?;
+    let threads = view.group(false).threads.into_iter();
+    Ok(threads
+        .map(|(topic, ids)| (topic, ids.into_iter().collect()))
+        .collect())
 }
 
 /// Stores offsets, those that differ from `stored`, and brings `stored` up to date.

@@ -168,7 +168,7 @@ async fn end_of(
     }
     let end = leaders.offset_at(leader, at, simple::LATEST).await?;
     if end.is_none() {
-        println!("Could not parse broker info due to Broker id {leader} does not exist");
+        old_groups::tell_unregistered(leader);
     }
     Ok(end.map(Some))
 }

@@ -79,7 +79,7 @@ fn live_groups(port: u16) -> Alive {
 }
 
 /// The cluster of the golden files: topics t and u, group `moved` with offsets, group `idle`'s settings.
-fn told(golden: &str, live: bool) {
+fn told(golden: &str, live: bool, differences: fn(&Told<'_>)) {
     if rewrites() {
         need!(reference());
     }
@@ -120,29 +120,66 @@ fn told(golden: &str, live: bool) {
     std::fs::write(dir.path().join("consumer.properties"), settings).unwrap();
     let _alive = live.then(|| live_groups(port));
     compare(golden, &told);
-    offsets_without_members(&told);
+    differences(&Told {
+        genuine: false,
+        ..told
+    });
 }
 
 /// What the genuine tool does not tell (KAFKA-3853): the offsets of a group without members.
 fn offsets_without_members(told: &Told<'_>) {
-    let ours = Told {
-        genuine: false,
-        ..*told
-    };
-    let (out, code) =
-        ours.run("kafka-consumer-groups --new-consumer --bootstrap-server BROKERS --describe --group moved");
-    assert_eq!(
-        (out.as_str(), code),
-        (
-            "GROUP, TOPIC, PARTITION, CURRENT OFFSET, LOG END OFFSET, LAG, OWNER\n\
-             moved, t, 0, 3, 3, 0, none\n\
-             moved, t, 1, 1, 5, 4, none\n",
-            0
-        )
-    );
+    let describe = "kafka-consumer-groups --new-consumer --bootstrap-server BROKERS --describe --group moved";
+    let expected = "GROUP, TOPIC, PARTITION, CURRENT OFFSET, LOG END OFFSET, LAG, OWNER\n\
+                    moved, t, 0, 3, 3, 0, none\n\
+                    moved, t, 1, 1, 5, 4, none\n";
+    assert_eq!(told.run(describe), (expected.to_owned(), 0));
+    // An old group that owned nothing is told by its offsets.
+    told.shell("create /consumers/mine null\ncreate /consumers/mine/offsets null\ncreate /consumers/mine/offsets/u null\ncreate /consumers/mine/offsets/u/0 1\n");
+    let (out, code) = told.run("kafka-consumer-groups --zookeeper ZK --describe --group mine");
+    assert!(out.contains("mine, u, 0, 1, 1, 0, none\n") && code == 0, "{out}");
 }
 
 #[test]
 fn kafka_consumer_groups_prints_what_the_genuine_one_prints() {
-    told("group-tools.txt", true);
+    told("group-tools.txt", true, offsets_without_members);
+}
+
+/// What the genuine ones get wrong.
+fn owners_and_files(told: &Told<'_>) {
+    // There, no owner is ever a member of the group.
+    told.shell("set /consumers/old/owners/t/0 old_h-1-0\ncreate /consumers/old/owners/t/1 old_h-1-0\n");
+    let (out, code) = told.run("run kafka.tools.VerifyConsumerRebalance --zookeeper.connect ZK --group old");
+    assert_eq!((out.as_str(), code), ("Rebalance operation successful !\n", 0));
+    let (out, code) =
+        told.run("run kafka.tools.VerifyConsumerRebalance --zookeeper.connect ZK --group nobody");
+    assert_eq!((out.as_str(), code), ("Rebalance operation successful !\n", 0));
+    // There, one group without offsets ends the export of all.
+    told.shell("create /consumers/a:b null\n");
+    let import = |lines: &str| {
+        std::fs::write(told.dir.join("lines"), lines).unwrap();
+        told.run("run kafka.tools.ImportZkOffsets --zkconnect ZK --input-file lines")
+    };
+    let export = || {
+        let export = "run kafka.tools.ExportZkOffsets --zkconnect ZK --output-file exported";
+        assert_eq!(told.run(export), (String::new(), 0));
+        std::fs::read_to_string(told.dir.join("exported")).unwrap()
+    };
+    let before = export();
+    assert!(before.contains("/consumers/old/offsets/t/0:2\n"), "{before}");
+    let (out, code) = import("/consumers/old/offsets/t/0:1\n/consumers/old/offsets/t/1:x\n");
+    assert!(out.contains("line 2 is not") && code == 1, "{out}");
+    assert_eq!(export(), before);
+    // There, a colon in a group's name goes wrong, and what follows an empty line is lost.
+    assert_eq!(
+        import("/consumers/a:b/offsets/t/0:1\n\n/consumers/old/offsets/t/0:1\n"),
+        (String::new(), 0)
+    );
+    let after = export();
+    assert!(after.contains("/consumers/a:b/offsets/t/0:1\n"), "{after}");
+    assert!(after.contains("/consumers/old/offsets/t/0:1\n"), "{after}");
+}
+
+#[test]
+fn tools_of_old_groups_offsets_print_what_the_genuine_ones_print() {
+    told("offset-tools.txt", false, owners_and_files);
 }
