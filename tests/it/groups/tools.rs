@@ -11,8 +11,9 @@ use kafka::protocol::groups::{GroupProtocol, JoinGroupRequest};
 
 use super::client::{Client, LIMIT, simple_commit, wait_coordinator};
 use crate::cluster_tools::{Told, compare, rewrites};
+use crate::support::program::{Program, launcher, run, text};
 use crate::support::wire::{Wire, set, wait_leaders};
-use crate::support::{ours, reference, wait_until};
+use crate::support::{genuine, ours, reference, wait_until};
 
 /// What a consumer is assigned: partitions of t.
 fn share(partitions: &[i32]) -> String {
@@ -182,4 +183,99 @@ fn owners_and_files(told: &Told<'_>) {
 #[test]
 fn tools_of_old_groups_offsets_print_what_the_genuine_ones_print() {
     told("offset-tools.txt", false, owners_and_files);
+}
+
+/// Standard output, and whether the tool says that it succeeded.
+fn printed(mut command: std::process::Command, arguments: &[&str]) -> (String, bool) {
+    command.args(arguments);
+    let done = run(command, b"", LIMIT);
+    (text(&done.stdout).replace('\r', ""), done.status.success())
+}
+
+/// With real members on a real broker: an old Java consumer, and a Java and a Rust consumer in one group.
+#[test]
+fn tools_of_groups_tell_of_a_genuine_broker_what_the_genuine_ones_tell() {
+    need!(reference());
+    let dir = tempfile::tempdir().unwrap();
+    let zookeeper = ours::zookeeper(dir.path());
+    let connect = format!("127.0.0.1:{}", zookeeper.port);
+    let settings = "num.partitions=3\noffsets.topic.num.partitions=2";
+    let broker = genuine::broker(dir.path(), &connect, settings);
+    let brokers = format!("127.0.0.1:{}", broker.port);
+    let leaders = wait_leaders(broker.port, "t", LIMIT);
+    for partition in leaders.into_keys() {
+        let mut wire = Wire::connect(broker.port, LIMIT).unwrap();
+        let produced = wire.produce("t", partition, set(Codec::None, &[b"x", b"y"]), 1);
+        assert_eq!(produced.unwrap().0, 0);
+    }
+    wait_coordinator(broker.port, "new");
+    let config = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, format!("{text}\nauto.commit.interval.ms=200\n")).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (old, new) = (config("old", "group.id=old"), config("new", "group.id=new"));
+    let start = |mut command: std::process::Command, arguments: &[&str]| {
+        command.args(arguments);
+        Program::start(command)
+    };
+    let reads_t = ["--topic", "t", "--from-beginning", "--consumer.config"];
+    let _members = [
+        start(
+            genuine::command(&["kafka-console-consumer", "--zookeeper", &connect]),
+            &[&reads_t[..], &[&old]].concat(),
+        ),
+        start(
+            genuine::command(&["kafka-verifiable-consumer", "--broker-list", &brokers]),
+            &["--topic", "t", "--group-id", "new"],
+        ),
+        start(
+            launcher("kafka-console-consumer"),
+            &[
+                &["--new-consumer", "--bootstrap-server", &brokers],
+                &reads_t[..],
+                &[&new],
+            ]
+            .concat(),
+        ),
+    ];
+    let asked = [
+        vec!["--zookeeper", &connect, "--list"],
+        vec!["--zookeeper", &connect, "--describe", "--group", "old"],
+        vec!["--new-consumer", "--bootstrap-server", &brokers, "--list"],
+        vec![
+            "--new-consumer",
+            "--bootstrap-server",
+            &brokers,
+            "--describe",
+            "--group",
+            "new",
+        ],
+    ];
+    let ours = |asked: &[&str]| printed(launcher("kafka-consumer-groups"), asked);
+    for described in [&asked[1], &asked[3]] {
+        wait_until("the group has read everything", LIMIT, || {
+            let (out, _) = ours(described);
+            let read = |l: &&str| l.contains(", 2, 2, 0, ") && !l.ends_with(", none");
+            out.lines().filter(read).count() == 3
+        });
+    }
+    wait_until("both members share", LIMIT, || {
+        let mut client = Client::connect(broker.port);
+        let group = client.describe("new");
+        group.is_ok_and(|g| g.state == "Stable" && g.members.len() == 2)
+    });
+    let checker = ["--zookeeper", &connect, "--group", "old", "--broker-info"];
+    let all = asked.iter().map(|a| ("kafka-consumer-groups", &a[..]));
+    for (tool, asked) in all.chain([("kafka-consumer-offset-checker", &checker[..])]) {
+        // A member that this machine holds up for long may be put out in between, and comes back.
+        wait_until("both tell the same", LIMIT, || {
+            let theirs = printed(genuine::command(&[tool]), asked);
+            let ours = printed(launcher(tool), asked);
+            if ours != theirs {
+                eprintln!("{tool} {asked:?}\nours {ours:?}\ntheirs {theirs:?}");
+            }
+            ours == theirs
+        });
+    }
 }
