@@ -3,8 +3,8 @@
 //! merged into one of its kind that still waits, where that changes no order that matters. What can wait
 //! is thereby bounded by the number of partitions.
 //!
-//! Order that matters: a role and the giving up of the same partition's copy. UpdateMetadata may always
-//! be heard earlier.
+//! Order that matters: a role and the giving up of the same partition's copy; and a role before
+//! UpdateMetadata of the same partition, or clients are sent to a leader that does not know of it yet.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -111,19 +111,23 @@ fn conflict(waiting: &Request, newer: &Request) -> bool {
     match (waiting, newer) {
         (Request::LeaderAndIsr(roles), Request::StopReplica(stop))
         | (Request::StopReplica(stop), Request::LeaderAndIsr(roles)) => {
-            let named: HashSet<(&str, i32)> = roles
-                .partitions
-                .iter()
-                .map(|p| (p.topic.as_str(), p.partition))
-                .collect();
+            let named: HashSet<(&str, i32)> = roles.partitions.iter().map(at).collect();
             stop.partitions
                 .iter()
                 .any(|p| named.contains(&(p.topic.as_str(), p.partition)))
+        }
+        (Request::LeaderAndIsr(roles), Request::UpdateMetadata(picture)) => {
+            let named: HashSet<(&str, i32)> = roles.partitions.iter().map(at).collect();
+            picture.partitions.iter().any(|p| named.contains(&at(p)))
         }
         // Stop and delete keep their order.
         (Request::StopReplica(_), Request::StopReplica(_)) => true,
         _ => false,
     }
+}
+
+fn at(state: &PartitionStateInfo) -> (&str, i32) {
+    (&state.topic, state.partition)
 }
 
 #[cfg(test)]
@@ -186,6 +190,30 @@ mod tests {
             panic!("roles come first");
         };
         assert_eq!(first.partitions, [state(0, 999)]);
+    }
+
+    #[test]
+    fn nobody_is_told_of_a_leader_before_it_is_told_itself() {
+        let mut queue = RequestQueue::default();
+        for request in [
+            picture(0, 0),
+            roles(1, 0),
+            picture(1, 0),
+            roles(2, 0),
+            picture(2, 0),
+        ] {
+            queue.push(request);
+        }
+        assert_eq!(queue.pop(), Some(picture(0, 0)));
+        let Some(Request::LeaderAndIsr(both)) = queue.pop() else {
+            panic!("then the roles");
+        };
+        assert_eq!(both.partitions, [state(1, 0), state(2, 0)]);
+        let Some(Request::UpdateMetadata(both)) = queue.pop() else {
+            panic!("then the others hear of them");
+        };
+        assert_eq!(both.partitions, [state(1, 0), state(2, 0)]);
+        assert!(queue.is_empty());
     }
 
     #[test]
