@@ -8,9 +8,9 @@ use std::time::Duration;
 use ::log::warn;
 use tokio::task::JoinSet;
 
-use super::logging::date::DateFormat;
 use super::options::{ArgType, OptionParser, OptionSet, check_required_args};
-use super::{Tool, options, perf_options, runtime};
+use super::perf_options::{self, Report, Sum};
+use super::{Tool, options, runtime};
 use crate::client::consumer::{Consumer, ConsumerRecord, ConsumerSettings};
 use crate::client::old_consumer::{self, OldConsumer, OldConsumerSettings, Stream, Subscription};
 use crate::config::{ConsumerConfig, OldConsumerConfig, Properties};
@@ -28,7 +28,6 @@ pub(super) const TOOL: Tool = Tool {
 const JOIN: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(100);
-const MEGABYTE: f64 = 1024.0 * 1024.0;
 
 fn parser() -> OptionParser {
     use ArgType::{Integer, String};
@@ -49,13 +48,6 @@ fn parser() -> OptionParser {
             String,
             "",
             "A broker list to use for connecting if using the new consumer.",
-        ),
-        (
-            "topic",
-            "topic",
-            String,
-            "",
-            "REQUIRED: The topic to consume from.",
         ),
         (
             "group",
@@ -96,10 +88,7 @@ fn parser() -> OptionParser {
     ] {
         p.accepts_value(name, what, kind, default, help);
     }
-    p.accepts(
-        "from-latest",
-        "If the consumer does not already have an established offset to consume from, start with the latest message present in the log rather than the earliest message.",
-    );
+    perf_options::accept_topic_to_consume(&mut p);
     p.accepts("new-consumer", "Use the new consumer implementation.");
     p
 }
@@ -118,16 +107,6 @@ enum By {
         streams: usize,
     },
     New(Box<ConsumerSettings>),
-}
-
-/// How results are printed.
-#[derive(Clone)]
-struct Report {
-    date: DateFormat,
-    detailed: bool,
-    header: bool,
-    /// In messages.
-    interval: u64,
 }
 
 /// Why the program does not start.
@@ -171,27 +150,12 @@ fn prepare(parser: &OptionParser, args: &[String]) -> Result<Job, Refused> {
             streams: usize::try_from(options.int("threads")?.unwrap_or_default()).unwrap_or(0),
         }
     };
-    let interval = options.int("reporting-interval")?.unwrap_or_default();
     Ok(Job {
         by,
         topic: options.value("topic")?.unwrap_or_default(),
         messages: u64::try_from(options.long("messages")?.unwrap_or_default()).unwrap_or(0),
-        report: Report {
-            date: DateFormat::new(&options.value("date-format")?.unwrap_or_default()),
-            detailed: options.has("show-detailed-stats"),
-            header: !options.has("hide-header"),
-            interval: u64::try_from(interval).unwrap_or(0).max(1),
-        },
+        report: Report::read(&options)?,
     })
-}
-
-/// Options and the properties that they set, over those of the file.
-fn put(options: &OptionSet, rows: &[(&str, &str)], properties: &mut Properties) -> options::Result<()> {
-    for (option, key) in rows {
-        let value = options.value(option)?.unwrap_or_default();
-        properties.set(key, &value, &format!("--{option}"));
-    }
-    Ok(())
 }
 
 fn new_settings(options: &OptionSet, mut properties: Properties) -> Result<ConsumerSettings, Refused> {
@@ -201,7 +165,7 @@ fn new_settings(options: &OptionSet, mut properties: Properties) -> Result<Consu
         ("socket-buffer-size", "receive.buffer.bytes"),
         ("fetch-size", "max.partition.fetch.bytes"),
     ];
-    put(options, &rows, &mut properties)?;
+    perf_options::put(options, &rows, &mut properties)?;
     let reset = if options.has("from-latest") {
         "latest"
     } else {
@@ -225,7 +189,7 @@ fn old_settings(options: &OptionSet, mut properties: Properties) -> Result<OldCo
         ("zookeeper", "zookeeper.connect"),
         ("num-fetch-threads", "num.consumer.fetchers"),
     ];
-    put(options, &rows, &mut properties)?;
+    perf_options::put(options, &rows, &mut properties)?;
     let reset = if options.has("from-latest") {
         "largest"
     } else {
@@ -242,61 +206,23 @@ fn old_settings(options: &OptionSet, mut properties: Properties) -> Result<OldCo
     Ok(config.into())
 }
 
-/// Messages and bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Sum {
-    messages: u64,
-    bytes: u64,
-}
-
-impl Sum {
-    fn megabytes(self) -> f64 {
-        self.bytes as f64 / MEGABYTE
-    }
-}
-
 impl Report {
-    fn head(&self) {
-        if self.header {
-            println!(
-                "{}, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec",
-                if self.detailed {
-                    "time"
-                } else {
-                    "start.time, end.time"
-                }
-            );
-        }
-    }
-
     /// The line of all that was read.
     fn total(&self, began: WallMs, ended: WallMs, elapsed: Duration, sum: Sum) -> String {
-        let seconds = elapsed.as_secs_f64().max(0.001);
         format!(
-            "{}, {}, {:.4}, {:.4}, {}, {:.4}",
+            "{}, {}, {}",
             self.date.format(began),
             self.date.format(ended),
-            sum.megabytes(),
-            sum.megabytes() / seconds,
-            sum.messages,
-            sum.messages as f64 / seconds
+            sum.rates_since(Sum::default(), elapsed)
         )
     }
 
     /// The line of one reader's progress since its last one.
     fn progress(&self, id: usize, now: WallMs, elapsed: Duration, sum: Sum, last: Sum) -> String {
-        let seconds = elapsed.as_secs_f64().max(0.001);
-        let fresh = Sum {
-            messages: sum.messages - last.messages,
-            bytes: sum.bytes - last.bytes,
-        };
         format!(
-            "{}, {id}, {:.4}, {:.4}, {}, {:.4}",
+            "{}, {id}, {}",
             self.date.format(now),
-            sum.megabytes(),
-            fresh.megabytes() / seconds,
-            sum.messages,
-            fresh.messages as f64 / seconds
+            sum.rates_since(last, elapsed)
         )
     }
 }
@@ -345,7 +271,7 @@ impl Reader {
 }
 
 async fn measure(job: Job) -> ExitCode {
-    job.report.head();
+    job.report.head("");
     let clock = Clock::system();
     let read = match job.by {
         By::New(settings) => read_new(*settings, &job.topic, job.messages, &job.report, &clock).await,
@@ -473,6 +399,7 @@ async fn read_stream(mut reader: Reader, mut stream: Stream, most: u64) -> (Read
 
 #[cfg(test)]
 mod tests {
+    use super::super::logging::date::DateFormat;
     use super::*;
 
     #[test]

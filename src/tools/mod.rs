@@ -25,6 +25,7 @@ mod large_messages;
 pub mod logging;
 mod mirror_maker;
 mod old_groups;
+mod old_producer_performance;
 pub mod options;
 mod parent;
 mod perf_options;
@@ -39,6 +40,7 @@ mod server_stop;
 mod service;
 mod session;
 pub mod signals;
+mod simple_consumer_performance;
 mod simple_consumer_shell;
 mod state_change_log_merger;
 pub mod stop;
@@ -93,6 +95,7 @@ pub static TOOLS: &[Tool] = &[
     import_zk_offsets::TOOL,
     state_change_log_merger::TOOL,
     mirror_maker::TOOL,
+    old_producer_performance::TOOL,
     preferred_replica_election::TOOL,
     producer_performance::TOOL,
     reassign_partitions::TOOL,
@@ -109,6 +112,7 @@ pub static TOOLS: &[Tool] = &[
         run: server_stop::run,
     },
     service::TOOL,
+    simple_consumer_performance::TOOL,
     simple_consumer_shell::TOOL,
     Tool {
         name: "kafka-topics",

@@ -19,6 +19,8 @@ const WITHOUT_LAUNCHER: &[&str] = &[
     "kafka.tools.GetOffsetShell",
     "kafka.tools.DumpLogSegments",
     "kafka.tools.EndToEndLatency",
+    "kafka.tools.ProducerPerformance",
+    "kafka.tools.SimpleConsumerPerformance",
     "kafka.tools.StateChangeLogMerger",
     "kafka.tools.ExportZkOffsets",
     "kafka.tools.ImportZkOffsets",
@@ -357,6 +359,11 @@ fn without_arguments_the_genuine_tables_are_shown() {
         ("kafka.tools.ReplayLogProducer", "kafka-replay-log-producer.txt"),
         ("kafka.tools.MirrorMaker", "kafka-mirror-maker.txt"),
         ("kafka.tools.EndToEndLatency", "EndToEndLatency.txt"),
+        ("kafka.tools.ProducerPerformance", "ProducerPerformance.txt"),
+        (
+            "kafka.tools.SimpleConsumerPerformance",
+            "SimpleConsumerPerformance.txt",
+        ),
     ] {
         let mut command = kafka();
         command.arg(class);
