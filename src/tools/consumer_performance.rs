@@ -9,8 +9,8 @@ use ::log::warn;
 use tokio::task::JoinSet;
 
 use super::options::{ArgType, OptionParser, OptionSet, check_required_args};
-use super::perf_options::{self, Report, Sum};
-use super::{Tool, options, runtime};
+use super::perf_options::{self, Refused, Report, Sum};
+use super::{Tool, runtime};
 use crate::client::consumer::{Consumer, ConsumerRecord, ConsumerSettings};
 use crate::client::old_consumer::{self, OldConsumer, OldConsumerSettings, Stream, Subscription};
 use crate::config::{ConsumerConfig, OldConsumerConfig, Properties};
@@ -109,27 +109,11 @@ enum By {
     New(Box<ConsumerSettings>),
 }
 
-/// Why the program does not start.
-enum Refused {
-    Options(options::Error),
-    Other(String),
-}
-
-impl From<options::Error> for Refused {
-    fn from(e: options::Error) -> Self {
-        Refused::Options(e)
-    }
-}
-
 fn run(args: &[String]) -> ExitCode {
     let parser = parser();
     match prepare(&parser, args) {
         Ok(job) => runtime::run(measure(job)),
-        Err(Refused::Options(e)) => e.report(),
-        Err(Refused::Other(text)) => {
-            eprintln!("Exception in thread \"main\" {text}");
-            ExitCode::FAILURE
-        }
+        Err(refused) => refused.report(),
     }
 }
 
@@ -138,7 +122,7 @@ fn prepare(parser: &OptionParser, args: &[String]) -> Result<Job, Refused> {
     check_required_args(parser, &options, &["topic", "messages"])?;
     let properties = match options.value("consumer.config")? {
         Some(file) => Properties::load(Path::new(&file))
-            .map_err(|e| Refused::Other(format!("java.io.FileNotFoundException: {e}")))?,
+            .map_err(|e| Refused::Thrown(format!("java.io.FileNotFoundException: {e}")))?,
         None => Properties::new(),
     };
     let by = if options.has("new-consumer") {
@@ -174,7 +158,7 @@ fn new_settings(options: &OptionSet, mut properties: Properties) -> Result<Consu
     properties.set("auto.offset.reset", reset, "--from-latest");
     properties.set("check.crcs", "false", "kafka-consumer-perf-test");
     let read = ConsumerConfig::from_properties(&properties);
-    let (config, warnings) = read.map_err(|e| Refused::Other(e.exception()))?;
+    let (config, warnings) = read.map_err(|e| Refused::Thrown(e.exception()))?;
     for warning in warnings {
         warn!(target: "org.apache.kafka.clients.consumer.ConsumerConfig", "{warning}");
     }
@@ -198,7 +182,7 @@ fn old_settings(options: &OptionSet, mut properties: Properties) -> Result<OldCo
     properties.set("auto.offset.reset", reset, "--from-latest");
     properties.set("consumer.timeout.ms", "1000", "kafka-consumer-perf-test");
     let wrong =
-        |e: crate::config::ConfigErrors| Refused::Other(format!("java.lang.IllegalArgumentException: {e}"));
+        |e: crate::config::ConfigErrors| Refused::Thrown(format!("java.lang.IllegalArgumentException: {e}"));
     let (config, warnings) = OldConsumerConfig::from_properties(&properties).map_err(wrong)?;
     for warning in warnings {
         warn!(target: "kafka.utils.VerifiableProperties", "{warning}");

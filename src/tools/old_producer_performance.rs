@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::options::{ArgType, OptionParser, OptionSet, check_required_args};
-use super::perf_options::{self, Report, Sum};
+use super::perf_options::{self, Refused, Report, Sum};
 use super::{Tool, console_producer, options, runtime};
 use crate::client::metadata::Metadata;
 use crate::client::producer::partitioner::java_bytes_hash;
@@ -159,27 +159,10 @@ struct Job {
     report: Report,
 }
 
-/// Why the program does not start.
-enum Refused {
-    Options(options::Error),
-    /// What an exception says.
-    Thrown(String),
-}
-
-impl From<options::Error> for Refused {
-    fn from(e: options::Error) -> Self {
-        Refused::Options(e)
-    }
-}
-
 fn run(args: &[String]) -> ExitCode {
     match prepare(&parser(), args) {
         Ok(job) => runtime::run(measure(job)),
-        Err(Refused::Options(e)) => e.report(),
-        Err(Refused::Thrown(text)) => {
-            eprintln!("Exception in thread \"main\" {text}");
-            ExitCode::FAILURE
-        }
+        Err(refused) => refused.report(),
     }
 }
 

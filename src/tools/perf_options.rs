@@ -1,10 +1,11 @@
 //! What the Scala performance tools share: their options (kafka.tools.PerfConfig), and how results are told.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use super::logging::date::DateFormat;
 use super::options::ArgType::{Integer, Long, String};
-use super::options::{OptionParser, OptionSet, Result};
+use super::options::{self, OptionParser, OptionSet, Result};
 use crate::config::Properties;
 
 const MEGABYTE: f64 = 1024.0 * 1024.0;
@@ -86,6 +87,34 @@ pub(super) fn put(options: &OptionSet, rows: &[(&str, &str)], properties: &mut P
         properties.set(key, &value, &format!("--{option}"));
     }
     Ok(())
+}
+
+/// Why a program does not start, or does not go on.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// The command line breaks a rule.
+    Options(options::Error),
+    /// The class and text of what the original throws, or would.
+    Thrown(std::string::String),
+}
+
+impl From<options::Error> for Refused {
+    fn from(e: options::Error) -> Self {
+        Refused::Options(e)
+    }
+}
+
+impl Refused {
+    /// Tells the user and returns what the process exits with.
+    pub(super) fn report(&self) -> ExitCode {
+        match self {
+            Refused::Options(e) => e.report(),
+            Refused::Thrown(text) => {
+                eprintln!("Exception in thread \"main\" {text}");
+                ExitCode::FAILURE
+            }
+        }
+    }
 }
 
 /// How results are printed.

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::options::{ArgType, OptionParser, check_required_args};
-use super::perf_options::{self, Report, Sum};
-use super::{Tool, options, runtime};
+use super::perf_options::{self, Refused, Report, Sum};
+use super::{Tool, runtime};
 use crate::client::{Connection, ConnectionSettings, HostPort, simple};
 use crate::cluster::TopicPartition;
 use crate::message::{Offset, flatten};
@@ -75,33 +75,15 @@ struct Job {
     report: Report,
 }
 
-/// Why the program does not start.
-enum Refused {
-    Options(options::Error),
-    /// What an exception says.
-    Thrown(String),
-}
-
-impl From<options::Error> for Refused {
-    fn from(e: options::Error) -> Self {
-        Refused::Options(e)
-    }
-}
-
 fn run(args: &[String]) -> ExitCode {
-    let thrown = |text: String| {
-        eprintln!("Exception in thread \"main\" {text}");
-        ExitCode::FAILURE
-    };
     match prepare(&parser(), args) {
         Ok(job) => runtime::run(async {
             match measure(&job).await {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(text) => thrown(text),
+                Err(text) => Refused::Thrown(text).report(),
             }
         }),
-        Err(Refused::Options(e)) => e.report(),
-        Err(Refused::Thrown(text)) => thrown(text),
+        Err(refused) => refused.report(),
     }
 }
 
