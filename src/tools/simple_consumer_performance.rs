@@ -127,7 +127,7 @@ async fn measure(job: &Job) -> Result<(), String> {
         connect_timeout: PATIENCE,
         ..ConnectionSettings::default()
     };
-    let opened = Connection::connect(&job.server.host, job.server.port.into(), settings).await;
+    let opened = Connection::connect(&job.server.host, job.server.port, settings).await;
     let connection = opened.map_err(|e| failed(&e))?;
     let one = std::slice::from_ref(&job.at);
     let found = simple::offsets_before(&connection, simple::CONSUMER, one, job.from, 1).await;
