@@ -111,12 +111,12 @@ impl DataFile {
         Ok(())
     }
 
-    /// Gives back what was set aside and not used.
-    pub(crate) fn trim(&self) -> Result<()> {
-        match self.preallocated {
-            true => self.truncate(self.size()),
-            false => Ok(()),
+    /// Gives back what was set aside and not used, if anything was set aside, and returns whether.
+    pub(crate) fn trim(&self) -> Result<bool> {
+        if self.preallocated {
+            self.truncate(self.size())?;
         }
+        Ok(self.preallocated)
     }
 
     /// Afterwards all bytes that count are on disk.

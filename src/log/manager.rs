@@ -219,6 +219,8 @@ impl LogManager {
         }
         let dir = self.least_loaded()?;
         let path = dir.path().join(tp.dir_name());
+        // A log of that name may have been there, and removed without its entries.
+        dir.watch(dir.points().lower(tp, 0))?;
         dir.watch(dir.cleaner_points().forget(tp))?;
         let loaded = dir.watch(self.make(&path, &config))?;
         info!("Created log for partition {tp} in {}.", dir.path().display());

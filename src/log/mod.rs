@@ -29,6 +29,8 @@ mod scan;
 mod segment;
 mod validate;
 
+#[cfg(all(test, unix))]
+mod model_tests;
 #[cfg(test)]
 mod testing;
 

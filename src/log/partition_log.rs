@@ -126,7 +126,7 @@ struct Writer {
 struct Durable {
     /// Everything below is on disk.
     recovery_point: Offset,
-    /// Counts truncations: a flush that one overtook has flushed nothing for certain.
+    /// Counts truncations, of unused space too: a flush that one overtook has flushed nothing for certain.
     truncations: u64,
     /// When the log was last flushed whole.
     flushed: WallMs,
@@ -277,9 +277,16 @@ impl Log {
         if writer.active.base() == base {
             return Ok(());
         }
-        self.stop_on_failure(writer.active.rest())?;
-        let segment = Arc::new(self.stop_on_failure(Segment::create(&self.dir, base, config, now))?);
+        if self.stop_on_failure(writer.active.rest())? {
+            // A machine that dies gives the space back that this took away, zeros in the middle of the log.
+            let mut durable = self.durable();
+            durable.recovery_point = durable.recovery_point.min(writer.active.base());
+            durable.truncations += 1;
+        }
+        let created = Segment::create(&self.dir, base, config, now);
+        // Also if it failed half way: what was removed again may come back.
         self.names_changed.store(true, Ordering::Relaxed);
+        let segment = Arc::new(self.stop_on_failure(created)?);
         {
             let mut segments = self.segments.write().expect("a log user panicked");
             segments.insert(base, Arc::clone(&segment));

@@ -20,7 +20,7 @@ use super::Result;
 use super::data_file::DataFile;
 use super::files::{self, Kind, SegmentFile, State};
 use super::offset_index::OffsetIndex;
-use super::scan::{Scan, rebuild};
+use super::scan::{Scan, rebuild, zeros_behind};
 use super::segment::Segment;
 
 /// A directory's segments, ready for use.
@@ -67,24 +67,55 @@ pub(crate) fn load(r: &Recovery<'_>) -> Result<Loaded> {
     }
     let recover_from = recover_from(&logs, r.recovery_point);
     let mut segments = BTreeMap::new();
-    let mut bases = logs.iter().copied();
-    for base in bases.by_ref() {
+    let mut bases = logs.iter().copied().peekable();
+    while let Some(base) = bases.next() {
         let unflushed = !r.clean && recover_from.is_none_or(|from| base >= from);
-        if unflushed {
-            let (segment, scan) = recover(r, base)?;
-            segments.insert(base, segment);
-            if let Some(scan) = scan {
-                end_in(r, &segments[&base], &scan, bases.collect())?;
+        if !unflushed {
+            segments.insert(base, open(r, base)?);
+            continue;
+        }
+        let (segment, scan) = recover(r, base)?;
+        while let Some(next) = bases.next_if(|next| *next < scan.next && is_empty(r, *next)) {
+            remove(r, next)?;
+        }
+        let overlapped = bases.peek().copied().filter(|next| *next < scan.next);
+        let cut = scan.valid < segment.size();
+        let segment = segments.entry(base).or_insert(segment);
+        match overlapped {
+            Some(next) => give_way(r, segment, next)?,
+            None if cut => {
+                end_in(r, segment, &scan, bases.collect())?;
                 break;
             }
-        } else {
-            segments.insert(base, open(r, base)?);
+            None => {}
         }
     }
     if segments.is_empty() {
         segments.insert(0, Segment::create(r.dir, 0, r.config, r.now)?);
     }
-    finish(r, segments)
+    let mut loaded = finish(r, segments)?;
+    if loaded.next < r.recovery_point && !r.clean {
+        return distrust(r, loaded.next);
+    }
+    if let Some(from) = recover_from.filter(|_| !r.clean) {
+        // What was read is what the system holds of it, and it may hold more than the disk.
+        loaded.recovery_point = loaded.recovery_point.min(from);
+    }
+    Ok(loaded)
+}
+
+/// What was flushed does not get lost, so the recovery point speaks of another log than the one that is
+/// there: it says nothing of what is below either.
+fn distrust(r: &Recovery<'_>, next: Offset) -> Result<Loaded> {
+    warn!(
+        "The recovery point {} of {} lies behind the log's end {next}: recovering all of it.",
+        r.recovery_point,
+        r.dir.display()
+    );
+    load(&Recovery {
+        recovery_point: 0,
+        ..*r
+    })
 }
 
 fn finish(r: &Recovery<'_>, segments: BTreeMap<Offset, Segment>) -> Result<Loaded> {
@@ -104,7 +135,7 @@ fn finish(r: &Recovery<'_>, segments: BTreeMap<Offset, Segment>) -> Result<Loade
             .map(|(base, s)| (base, Arc::new(s)))
             .collect(),
         next,
-        recovery_point: if r.clean { next } else { r.recovery_point.min(next) },
+        recovery_point: if r.clean { next } else { r.recovery_point },
     })
 }
 
@@ -121,6 +152,7 @@ fn trusted_end(r: &Recovery<'_>, active: &Segment) -> Result<Offset> {
             data.path().display()
         );
         data.truncate(scan.valid)?;
+        active.sync()?;
     }
     Ok(scan.next)
 }
@@ -150,20 +182,68 @@ fn open(r: &Recovery<'_>, base: Offset) -> Result<Segment> {
         rebuild(&data, &index, base, interval(r.config), false)?;
     }
     index.rest()?;
-    Segment::open(base, data, index, r.config, r.now)
+    let segment = Segment::open(base, data, index, r.config, r.now)?;
+    if !r.clean {
+        cut_zeros(&segment)?;
+    }
+    Ok(segment)
 }
 
-/// Reads a segment whose messages may not all have reached the disk. The second is what was found if
-/// the log has to end here.
-fn recover(r: &Recovery<'_>, base: Offset) -> Result<(Segment, Option<Scan>)> {
+/// Space that was set aside, and given back when the next segment was begun, may be there again when the
+/// machine has died in between. 0.9.0.1 then stumbles over it.
+fn cut_zeros(segment: &Segment) -> Result<()> {
+    let data = segment.data();
+    if segment.end()?.is_some() {
+        return Ok(());
+    }
+    let from = segment.index().last().map_or(0, |place| place.position);
+    if let Some(at) = zeros_behind(data, from)? {
+        warn!(
+            "Found {} zero bytes behind the last message of {}, cutting them off.",
+            data.size() - at,
+            data.path().display()
+        );
+        data.truncate(at)?;
+        data.sync()?;
+    }
+    Ok(())
+}
+
+/// Reads a segment whose messages may not all have reached the disk.
+fn recover(r: &Recovery<'_>, base: Offset) -> Result<(Segment, Scan)> {
     let name = r.dir.file_name().unwrap_or_default().to_string_lossy();
     info!("Recovering unflushed segment {base} in log {name}.");
     let data = DataFile::open(files::path(r.dir, base, Kind::Log, State::Plain))?;
     let index = OffsetIndex::create(files::path(r.dir, base, Kind::Index, State::Plain), base)?;
     let scan = rebuild(&data, &index, base, interval(r.config), true)?;
-    let cut = scan.valid < data.size();
-    let segment = Segment::open(base, data, index, r.config, r.now)?;
-    Ok((segment, cut.then_some(scan)))
+    Ok((Segment::open(base, data, index, r.config, r.now)?, scan))
+}
+
+/// Cuts a segment off at `next`, where another begins: it was cut off there before, and a machine that died
+/// has forgotten it.
+fn give_way(r: &Recovery<'_>, segment: &Segment, next: Offset) -> Result<()> {
+    warn!(
+        "Segment {} of {} reaches beyond {next}, where the next begins, cutting it off.",
+        segment.base(),
+        r.dir.display()
+    );
+    segment.truncate_to(next, r.now)?;
+    segment.sync()
+}
+
+/// A segment that was begun and given up again while the one before went on.
+fn is_empty(r: &Recovery<'_>, base: Offset) -> bool {
+    let path = files::path(r.dir, base, Kind::Log, State::Plain);
+    std::fs::metadata(path).is_ok_and(|m| m.len() == 0)
+}
+
+fn remove(r: &Recovery<'_>, base: Offset) -> Result<()> {
+    for kind in [Kind::Index, Kind::Log] {
+        let path = files::path(r.dir, base, kind, State::Plain);
+        warn!("Deleting {}, which is empty and overlapped.", path.display());
+        fs::remove_file(&path)?;
+    }
+    Ok(fs::sync_dir(r.dir)?)
 }
 
 /// Ends the log within `segment`. The segments behind go first and for certain, the last one first: a
@@ -185,7 +265,9 @@ fn end_in(r: &Recovery<'_>, segment: &Segment, scan: &Scan, behind: Vec<Offset>)
     if !behind.is_empty() {
         fs::sync_dir(r.dir)?;
     }
-    segment.data().truncate(scan.valid)
+    segment.data().truncate(scan.valid)?;
+    // The next flush may begin behind it.
+    segment.sync()
 }
 
 /// Clears what was left half done: files waiting for removal go, a cleaner's unfinished output goes,

@@ -7,9 +7,9 @@ use crate::message::Offset;
 use crate::message::set::{ENTRY_OVERHEAD, MIN_MESSAGE, u32_at, u64_at};
 use crate::util::fs;
 
-use super::Result;
 use super::data_file::DataFile;
 use super::offset_index::OffsetIndex;
+use super::{Error, Result};
 
 /// Bytes read at once.
 const BUFFER: usize = 256 * 1024;
@@ -110,6 +110,28 @@ pub(crate) fn walk(
         next,
         problem,
     })
+}
+
+/// Where the messages end, from the entry at `from` on, if nothing but zeros is behind them.
+pub(crate) fn zeros_behind(data: &DataFile, from: u64) -> Result<Option<u64>> {
+    let size = data.size();
+    let (mut headers, mut at) = (data.headers(from, size), from);
+    loop {
+        match headers.next() {
+            Ok(Some(header)) => at = header.next,
+            Ok(None) | Err(Error::Damaged { .. }) => break,
+            Err(e) => return Err(e),
+        }
+    }
+    let (mut forward, mut seen) = (Forward::new(data, size), at);
+    while seen < size {
+        let n = usize::try_from(size - seen).map_or(BUFFER, |left| left.min(BUFFER));
+        match forward.get(seen, n)? {
+            Some(bytes) if bytes.iter().all(|b| *b == 0) => seen += n as u64,
+            _ => return Ok(None),
+        }
+    }
+    Ok((at < size).then_some(at))
 }
 
 fn warn_invalid(path: &Path, at: u64, problem: &str) {

@@ -265,10 +265,12 @@ impl Segment {
         self.index.sync()
     }
 
-    /// No more appends for long: files get their true length, memory is given back.
-    pub(crate) fn rest(&self) -> Result<()> {
-        self.data.trim()?;
-        self.index.rest()
+    /// No more appends for long: files get their true length, memory is given back. Returns whether the
+    /// messages' file was longer; its length is not on disk then.
+    pub(crate) fn rest(&self) -> Result<bool> {
+        let trimmed = self.data.trim()?;
+        self.index.rest()?;
+        Ok(trimmed)
     }
 
     /// Renames both files to `.deleted`. Readers that hold the segment go on reading. What an earlier

@@ -152,6 +152,8 @@ impl<'a> Work<'a> {
             self.cleaner.settings.load_factor,
         );
         let gathered = keys::gather(self, &standing.segments[dirty_from..], first_dirty, &mut map)?;
+        // What is superseded must not go before its successor is on disk.
+        log.flush_below(gathered)?;
         self.stats.indexing = self.cleaner.clock.now().since(begun);
 
         let facts: Vec<_> = standing.segments.iter().map(|(_, f)| *f).collect();

@@ -217,3 +217,22 @@ fn a_failed_sync_of_the_cleaner_s_files_takes_the_directory_offline() {
     let case = case.reopen(None);
     assert_eq!(content(&case.log), before);
 }
+
+/// What supersedes a value that was flushed may not have been flushed itself.
+#[test]
+fn a_value_stays_until_its_successor_is_on_disk() {
+    let ground = Ground::new(compacted(10_000));
+    let disk = Disk::over(ground.root.path());
+    let manager = ground.open();
+    let log = ground.log(&manager);
+    put(&log, &ground, "k", Some("old"));
+    roll(&log, &ground);
+    log.flush().unwrap();
+    put(&log, &ground, "k", Some("new"));
+    roll(&log, &ground);
+    assert!(clean(&manager));
+    drop((manager, log));
+    disk.lose_power(&mut |_| 0);
+    let manager = ground.open();
+    assert_eq!(state(&ground.log(&manager))["k"], "new");
+}

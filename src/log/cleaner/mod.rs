@@ -56,6 +56,6 @@ mod fault_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

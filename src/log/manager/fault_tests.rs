@@ -70,6 +70,19 @@ impl Case {
             manager,
         }
     }
+
+    /// Nothing that was not synced outlives the machine here.
+    fn after_power_loss(self) -> Arc<Log> {
+        let Case {
+            ground,
+            disk,
+            manager,
+        } = self;
+        drop(manager);
+        disk.lose_power(&mut |_| 0);
+        let found = ground.open().find(&TopicPartition::new("t", 1), false);
+        found.unwrap().expect("its directory was synced")
+    }
 }
 
 fn is_offline(result: &Result<()>) -> bool {
@@ -256,6 +269,68 @@ fn a_truncation_that_fails_half_way_is_final() {
         let left = values(&read_all(&case.log(1), 0, 1000));
         assert!(["0", "1", "2", "3", "4"].starts_with(&left.iter().map(|v| &**v).collect::<Vec<_>>()));
     }
+}
+
+#[test]
+fn what_a_truncation_cut_off_stays_off_behind_a_roll() {
+    for orderly in [false, true] {
+        let case = Case::new(LogConfig {
+            segment: Duration::from_secs(1),
+            ..LogConfig::default()
+        });
+        let log = case.log(1);
+        for value in ["0", "1", "2"] {
+            case.append(&log, value).unwrap();
+        }
+        log.flush().unwrap();
+        case.manager.checkpoint_recovery_points().unwrap();
+        log.truncate_to(1).unwrap();
+        case.ground.clock.advance(Duration::from_secs(3600));
+        case.append(&log, "new").unwrap();
+        assert_eq!(log.segment_count(), 2);
+        log.flush().unwrap();
+        if orderly {
+            case.manager.shutdown().unwrap();
+        }
+        drop(log);
+        assert_eq!(values(&read_all(&case.after_power_loss(), 0, 1000)), ["0", "new"]);
+    }
+}
+
+#[test]
+fn space_that_was_given_back_does_not_come_back_in_the_middle() {
+    for orderly in [false, true] {
+        let case = Case::new(LogConfig {
+            preallocate: true,
+            ..crate::log::testing::small(60)
+        });
+        let log = case.log(1);
+        for value in ["0", "1", "2"] {
+            case.append(&log, value).unwrap();
+            // Before the roll gives it back.
+            log.flush().unwrap();
+        }
+        case.manager.checkpoint_recovery_points().unwrap();
+        if orderly {
+            case.manager.shutdown().unwrap();
+        }
+        drop(log);
+        assert_eq!(
+            values(&read_all(&case.after_power_loss(), 0, 1000)),
+            ["0", "1", "2"]
+        );
+    }
+}
+
+#[test]
+fn a_log_that_began_anew_begins_there_after_a_power_loss() {
+    let case = Case::new(LogConfig::default());
+    let log = case.log(1);
+    log.flush().unwrap();
+    log.truncate_fully_and_start_at(500).unwrap();
+    drop(log);
+    let log = case.after_power_loss();
+    assert_eq!((log.start_offset(), log.end().offset), (500, 500));
 }
 
 #[test]

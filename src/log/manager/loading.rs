@@ -205,6 +205,9 @@ impl Loading<'_> {
             clean,
             now: self.clock.wall(),
         })?;
+        if let Err(e) = dir.watch(dir.points().lower(tp, loaded.recovery_point)) {
+            warn!("{e}");
+        }
         if cleaned.of(tp).is_some_and(|cleaned| cleaned > loaded.next) {
             // The log was cut back since, and it is not known how far: all counts as dirty (KAFKA-3330).
             if let Err(e) = dir.watch(cleaned.forget(tp)) {

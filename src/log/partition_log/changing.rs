@@ -20,13 +20,17 @@ impl Log {
     /// # Errors
     /// [`Error::Storage`]; the log refuses writes from then on.
     pub fn flush(&self) -> Result<()> {
-        let result = self.flush_up_to(self.end().offset);
-        self.stop_on_failure(result)
+        self.flush_below(self.end().offset)
     }
 
     /// Flushes what lies before the segment that grows: what a roll left behind.
     pub(crate) fn flush_rolled(&self) -> Result<()> {
-        let result = self.flush_up_to(self.end().segment);
+        self.flush_below(self.end().segment)
+    }
+
+    /// Flushes what lies before `offset`, which was appended.
+    pub(crate) fn flush_below(&self, offset: Offset) -> Result<()> {
+        let result = self.flush_up_to(offset);
         self.stop_on_failure(result)
     }
 
@@ -133,6 +137,9 @@ impl Log {
                 .1,
         );
         active.truncate_to(target, now)?;
+        // A flush begins at the target's segment, which is another one after a roll: what was cut off here
+        // could come back in front of it.
+        active.sync()?;
         self.move_end(&active, target);
         drop(segments);
         writer.active = active;
@@ -190,6 +197,8 @@ impl Log {
             &self.config(),
             self.clock.wall(),
         )?);
+        // Without its name the log would begin at 0 again.
+        fs::sync_dir(&self.dir)?;
         let mut segments = self.segments.write().expect("a log user panicked");
         segments.clear();
         segments.insert(target, Arc::clone(&fresh));
@@ -298,7 +307,7 @@ impl Log {
         self.turns.end();
         let mut writer = self.writer()?;
         writer.closed = true;
-        let result = writer.active.rest().and_then(|()| {
+        let result = writer.active.rest().and_then(|_| {
             // Also when nothing was appended: the files' names and true lengths belong to it.
             writer.active.sync()?;
             self.flush_up_to(self.end().offset)

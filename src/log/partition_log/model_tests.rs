@@ -1,4 +1,4 @@
-//! A random life of a log against a plain `Vec`. A failure prints the seed; `LOG_MODEL_SEED` repeats it.
+//! A random life of a log against a plain `Vec`, also where tests have no disk of their own (Windows). A failure prints the seed; `PARTITION_MODEL_SEED` repeats it.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -30,11 +30,13 @@ struct Life {
 
 #[test]
 fn any_life_of_a_log_is_that_of_a_vec() {
-    let given = std::env::var("LOG_MODEL_SEED").ok().and_then(|s| s.parse().ok());
+    let given = std::env::var("PARTITION_MODEL_SEED")
+        .ok()
+        .and_then(|s| s.parse().ok());
     let lives = if given.is_some() { 1 } else { 12 };
     for _ in 0..lives {
         let seed = given.unwrap_or_else(|| RandomState::new().hash_one(0));
-        println!("LOG_MODEL_SEED={seed}");
+        println!("PARTITION_MODEL_SEED={seed}");
         let mut life = Life::new(seed);
         for _ in 0..150 {
             life.step();

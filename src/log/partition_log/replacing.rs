@@ -77,7 +77,7 @@ impl Log {
             self.await_removal(segment);
         }
         // Before this its index could not be opened by name.
-        cleaned.rest()
+        cleaned.rest().map(|_| ())
     }
 
     fn swap_files(&self, cleaned: &mut Segment, old: &[Arc<Segment>]) -> Result<()> {

@@ -134,6 +134,35 @@ fn offsets_that_do_not_rise_end_the_log() {
     assert_eq!(reopened(&ground), expected(7));
 }
 
+/// As a machine leaves it that died after a roll found no room.
+#[test]
+fn an_empty_segment_that_the_one_before_reaches_beyond_is_removed() {
+    let ground = killed(7);
+    std::fs::write(ground.segment(1), b"").unwrap();
+    assert_eq!(reopened(&ground), expected(7));
+    assert!(!ground.segment(1).exists());
+}
+
+/// As a machine leaves it that died after a truncation and a roll, before either was on disk.
+#[test]
+fn a_segment_that_reaches_into_the_next_gives_way() {
+    let ground = killed(7);
+    for offset in 2..5 {
+        append(&ground.segment(0), &stored(offset, b"given up"));
+    }
+    assert_eq!(reopened(&ground), expected(7));
+    assert_eq!(std::fs::metadata(ground.segment(0)).unwrap().len(), 54);
+}
+
+#[test]
+fn zeros_behind_flushed_messages_are_cut() {
+    let ground = killed(7);
+    std::fs::write(ground.dirs[0].join(files::RECOVERY_CHECKPOINT), "0\n1\nt 0 7\n").unwrap();
+    append(&ground.segment(2), &[0; 5000]);
+    assert_eq!(reopened(&ground), expected(7));
+    assert_eq!(std::fs::metadata(ground.segment(2)).unwrap().len(), 54);
+}
+
 #[test]
 fn what_was_flushed_is_not_read_again() {
     let ground = killed(7);
@@ -149,12 +178,19 @@ fn what_was_flushed_is_not_read_again() {
     assert_eq!(values(&read_all(&log, 2, 1000)), expected(7)[2..]);
 }
 
+/// A log that was there before was flushed so far; nothing is known of this one.
 #[test]
-fn a_recovery_point_above_the_log_is_lowered_to_its_end() {
-    let ground = killed(3);
+fn a_recovery_point_above_the_log_vouches_for_nothing() {
+    let ground = killed(7);
     std::fs::write(ground.dirs[0].join(files::RECOVERY_CHECKPOINT), "0\n1\nt 0 500\n").unwrap();
+    let mut bytes = std::fs::read(ground.segment(2)).unwrap();
+    bytes[26] ^= 1;
+    std::fs::write(ground.segment(2), bytes).unwrap();
     let manager = ground.open();
-    assert_eq!(ground.log(&manager).recovery_point(), 3);
+    let log = ground.log(&manager);
+    assert_eq!((log.recovery_point(), log.end().offset), (0, 2));
+    let written = std::fs::read_to_string(ground.dirs[0].join(files::RECOVERY_CHECKPOINT)).unwrap();
+    assert_eq!(written, "0\n1\nt 0 0\n");
 }
 
 #[test]
