@@ -298,6 +298,9 @@ impl Ends<'_> {
                         files::CLEANER_CHECKPOINT => {
                             "the entry is forgotten: the log is cleaned from its start"
                         }
+                        files::RECOVERY_CHECKPOINT => {
+                            "the log's end counts, and unless the broker was stopped in order, all of it is read"
+                        }
                         _ => "the log's end counts",
                     },
                 ),

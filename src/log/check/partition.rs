@@ -9,7 +9,7 @@ use crate::log::data_file::DataFile;
 use crate::log::files::{self, Kind, State};
 use crate::log::offset_index::{OffsetIndex, Place};
 use crate::log::recovery;
-use crate::log::scan::{Passed, Scan, walk};
+use crate::log::scan::{Passed, Scan, walk, zeros_behind};
 use crate::log::segment::Segment;
 use crate::message::Offset;
 use crate::util::clock::WallMs;
@@ -46,6 +46,21 @@ impl LogCheck<'_> {
     /// # Errors
     /// When files cannot be read.
     pub(super) fn run(&self, report: &mut Report) -> Result<Extent> {
+        let before = report.clone();
+        let extent = self.look(report)?;
+        if extent.end >= self.recovery_point || self.clean || self.recovery_point == 0 {
+            return Ok(extent);
+        }
+        // Recovery distrusts such a point, and begins again without one.
+        *report = before;
+        LogCheck {
+            recovery_point: 0,
+            ..*self
+        }
+        .look(report)
+    }
+
+    fn look(&self, report: &mut Report) -> Result<Extent> {
         let stretches = self.stretches(report)?;
         let bases = stretches.iter().map(|s| s.base).collect();
         let from = recovery::recover_from(&bases, self.recovery_point);
@@ -60,7 +75,8 @@ impl LogCheck<'_> {
         };
         let (mut end, mut is_cut) = (start, false);
         let last = stretches.last().map(|s| s.base);
-        for stretch in &stretches {
+        let mut stretches = stretches.iter().peekable();
+        while let Some(stretch) = stretches.next() {
             if is_cut {
                 let rule = "it follows the log's end";
                 report.add(Fate::Removed, &stretch.path, rule, "it is deleted, and its index");
@@ -71,7 +87,17 @@ impl LogCheck<'_> {
             report.bytes += data.size();
             let unflushed = !self.clean && from.is_none_or(|from| stretch.base >= from);
             (end, is_cut) = match unflushed {
-                true => unflushed_segment(stretch, &data, report)?,
+                true => {
+                    let scan = unflushed_segment(&data, stretch.base, report)?;
+                    while let Some(next) = stretches.next_if(|next| next.base < scan.next && is_empty(next)) {
+                        let rule = "it is empty, and the segment before reaches beyond its beginning";
+                        report.add(Fate::Removed, &next.path, rule, "it is deleted, and its index");
+                    }
+                    match stretches.peek().filter(|next| next.base < scan.next) {
+                        Some(next) => (give_way(&data, stretch.base, next.base, report)?, false),
+                        None => (scan.next, cut_invalid(&data, &scan, report)),
+                    }
+                }
                 false => self.trusted_segment(stretch, data, last == Some(stretch.base), report)?,
             };
         }
@@ -210,6 +236,18 @@ impl LogCheck<'_> {
                     }
                 }
             }
+        } else if !self.clean
+            && let Some(at) = self.zeros(stretch, &path, index)?
+        {
+            let then = format!("{} bytes are cut off", size - at);
+            let finding = Finding::new(
+                Fate::Cut,
+                path,
+                "nothing but zeros follows the last message",
+                then,
+            );
+            report.findings.push(finding.at(at, sizes.next));
+            return Ok((end, false));
         }
         if scan.valid < size && !(remade && scan.valid == sizes.valid) {
             let rule = scan.problem.as_deref().unwrap_or(TORN);
@@ -224,6 +262,20 @@ impl LogCheck<'_> {
         }
         overlap(stretch, &path, &scan, report);
         Ok((end, false))
+    }
+
+    /// Where a segment ends that was flushed and has but zeros behind its messages.
+    fn zeros(&self, stretch: &Stretch, path: &Path, index: Option<OffsetIndex>) -> Result<Option<u64>> {
+        let data = DataFile::open_to_read(path.to_owned())?;
+        let Some(index) = index else {
+            return zeros_behind(&data, 0);
+        };
+        let from = index.last().map_or(0, |place| place.position);
+        let segment = Segment::open(stretch.base, data, index, &LogConfig::default(), WallMs(0))?;
+        match segment.end()? {
+            Some(_) => Ok(None),
+            None => zeros_behind(segment.data(), from),
+        }
     }
 
     /// The index of a segment, if it is used as it is.
@@ -248,18 +300,42 @@ impl LogCheck<'_> {
     }
 }
 
-/// A segment that is read, as its messages may not all have reached the disk. Returns where it ends, and
-/// whether that is by a cut.
-fn unflushed_segment(stretch: &Stretch, data: &DataFile, report: &mut Report) -> Result<(Offset, bool)> {
+/// A segment that is read, as its messages may not all have reached the disk.
+fn unflushed_segment(data: &DataFile, base: Offset, report: &mut Report) -> Result<Scan> {
     report.unflushed.segments += 1;
     report.unflushed.bytes += data.size();
-    let scan = walk(data, stretch.base, true, |_, _| Ok(()))?;
+    walk(data, base, true, |_, _| Ok(()))
+}
+
+fn is_empty(stretch: &Stretch) -> bool {
+    DataFile::open_to_read(stretch.path.clone()).is_ok_and(|data| data.size() == 0)
+}
+
+/// Returns whether something is cut off.
+fn cut_invalid(data: &DataFile, scan: &Scan, report: &mut Report) -> bool {
     let is_cut = scan.valid < data.size();
     if is_cut {
-        cut(&stretch.path, data.size(), &scan, report);
+        cut(data.path(), data.size(), scan, report);
     }
-    overlap(stretch, &stretch.path, &scan, report);
-    Ok((scan.next, is_cut))
+    is_cut
+}
+
+/// What reaches beyond the beginning of the next segment is cut off. Returns where that is.
+fn give_way(data: &DataFile, base: Offset, next: Offset, report: &mut Report) -> Result<Offset> {
+    let mut first = None;
+    walk(data, base, false, |_, passed| {
+        if passed.offset >= next && first.is_none() {
+            first = Some(passed);
+        }
+        Ok(())
+    })?;
+    if let Some(Passed { position, offset, .. }) = first {
+        let rule = format!("it reaches to offset {offset}, where the next segment begins with {next}");
+        let then = format!("{} bytes are cut off", data.size() - position);
+        let finding = Finding::new(Fate::Cut, data.path(), rule, then);
+        report.findings.push(finding.at(position, offset));
+    }
+    Ok(next)
 }
 
 fn cut(path: &Path, size: u64, scan: &Scan, report: &mut Report) {

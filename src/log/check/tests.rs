@@ -254,6 +254,14 @@ const DAMAGE: &[Damage] = &[
     ("recovery point in the middle", |g| {
         std::fs::write(g.dirs[0].join(files::RECOVERY_CHECKPOINT), "0\n1\nt 0 5\n").unwrap();
     }),
+    ("zeros behind a flushed segment", |g| {
+        change(&g.segment(2), |b| b.extend([0; 100]));
+        std::fs::write(g.dirs[0].join(files::RECOVERY_CHECKPOINT), "0\n1\nt 0 5\n").unwrap();
+    }),
+    ("an empty segment that the one before overlaps", |g| {
+        change(&g.segment(4), |b| b[34] = 6);
+        change(&g.segment(6), Vec::clear);
+    }),
     ("recovery points damaged", |g| {
         std::fs::write(g.dirs[0].join(files::RECOVERY_CHECKPOINT), "0\n7\nt 0 5\n").unwrap();
     }),
