@@ -159,20 +159,45 @@ impl Broker {
     /// # Errors
     /// What could not be started; what had been is stopped again.
     pub async fn start(config: BrokerConfig, clock: Clock) -> Result<Broker> {
+        match Broker::start_unless(config, clock, std::future::pending::<()>()).await? {
+            Ok(broker) => Ok(broker),
+            Err(()) => unreachable!("that future never ends"),
+        }
+    }
+
+    /// As [`Broker::start`], unless `end` comes before all is started: then what was is stopped again in
+    /// order, so that the logs need no recovery, and what `end` said is returned.
+    ///
+    /// # Errors
+    /// As [`Broker::start`].
+    pub async fn start_unless<T>(
+        config: BrokerConfig,
+        clock: Clock,
+        end: impl Future<Output = T>,
+    ) -> Result<std::result::Result<Broker, T>> {
         let metrics = Registry::new();
         let state = metrics.gauge(Name::new("kafka.server", "KafkaServer", "BrokerState", &[]));
         let mut parts = Parts::none(BrokerId(config.broker_id), state, clock);
         parts.enter(State::Starting);
-        match assemble(&mut parts, Arc::new(config), metrics).await {
-            Ok((services, bound, advertised)) => Ok(Broker {
+        let assembled = tokio::select! {
+            assembled = assemble(&mut parts, Arc::new(config), metrics) => Ok(assembled),
+            said = end => Err(said),
+        };
+        match assembled {
+            Ok(Ok((services, bound, advertised))) => Ok(Ok(Broker {
                 services,
                 bound,
                 advertised,
                 parts,
-            }),
-            Err(e) => {
+            })),
+            Ok(Err(e)) => {
                 parts.stop(Duration::MAX).await;
                 Err(e)
+            }
+            Err(said) => {
+                info!(target: TARGET, "told to end while starting");
+                parts.stop(LEAVE_SOON).await;
+                Ok(Err(said))
             }
         }
     }

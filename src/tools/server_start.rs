@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use ::log::{error, info, warn};
+use ::log::{error, warn};
 
 use super::options::{self, OptionParser, parse_key_value_args};
 use super::runtime;
@@ -97,23 +97,22 @@ async fn serve(config: BrokerConfig) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let started = tokio::select! {
-        started = Broker::start(config, clock) => started,
-        ending = signals.next() => {
-            info!(target: TARGET, "told to end while starting");
-            return ExitCode::from(ending.exit_code());
+    let mut told = async || {
+        tokio::select! {
+            ending = signals.next() => ending,
+            () = requests.asked() => Ending::Terminated,
         }
     };
-    let broker = match started {
-        Ok(broker) => broker,
+    let broker = match Broker::start_unless(config, clock, told()).await {
+        Ok(Ok(broker)) => broker,
+        Ok(Err(ending)) => return ExitCode::from(ending.exit_code()),
         Err(e) => {
             error!(target: TARGET, "Fatal error during KafkaServer startup. Prepare to shutdown: {e}");
             return ExitCode::FAILURE;
         }
     };
     let ending = tokio::select! {
-        ending = signals.next() => ending,
-        () = requests.asked() => Ending::Terminated,
+        ending = told() => ending,
         why = broker.failed() => {
             error!(target: TARGET, "{why}");
             return ExitCode::FAILURE;

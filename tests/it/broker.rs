@@ -4,16 +4,18 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use kafka::cluster::BrokerId;
 use kafka::config::{BrokerConfig, Properties};
 use kafka::server::Broker;
 use kafka::util::clock::Clock;
+use kafka::zookeeper::znodes::broker::Registration;
 
 use crate::support::fake_broker::FakeBroker;
 use crate::support::genuine::four_letters;
 use crate::support::ours::{self, START, Server};
 use crate::support::program::{Program, launcher, text};
 use crate::support::wire::wait_leaders;
-use crate::support::{free_port, wait_until};
+use crate::support::{free_port, wait_until, wait_until_async};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -247,4 +249,27 @@ async fn a_broker_without_time_closes_its_logs_though_the_controller_does_not_ta
         .expect("it does not wait for the controller");
     assert!(log_dir.join(".kafka_cleanshutdown").exists());
     controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_told_to_end_while_it_starts_closes_its_logs() {
+    let dir = tempfile::tempdir().unwrap();
+    let zk = ours::zookeeper(dir.path());
+    // Its own node, as if from a former session: it waits for that to go.
+    let former = FakeBroker::start(7, &format!("127.0.0.1:{}", zk.port)).await;
+    let node = former.session.get("/brokers/ids/7").await.unwrap().unwrap();
+    let node = Registration::decode(BrokerId(7), &node.data.unwrap()).unwrap();
+    let port = node.broker.endpoints[0].port;
+
+    let log_dir = dir.path().join("logs");
+    let text =
+        lines(7, 0, &log_dir, zk.port) + &format!("advertised.host.name=127.0.0.1\nadvertised.port={port}\n");
+    let properties = Properties::parse(text.as_bytes(), "test").unwrap();
+    let (config, _) = BrokerConfig::from_properties(&properties).unwrap();
+    let identified = || async { log_dir.join("meta.properties").exists() };
+    let end = wait_until_async("the broker knows its directory", LIMIT, identified);
+    let started = Broker::start_unless(config, Clock::system(), end).await.unwrap();
+    assert!(started.is_err(), "it had to wait for the node");
+    assert!(log_dir.join(".kafka_cleanshutdown").exists());
+    former.stop().await;
 }
