@@ -33,8 +33,8 @@ pub enum Event {
     PartitionState(TopicPartition),
     /// A broker answered a request.
     Answered(Answer),
-    /// A broker wants to go.
-    ControlledShutdown(BrokerId, oneshot::Sender<ShutdownReply>),
+    /// A broker wants to go, by the registration of that transaction if it says so.
+    ControlledShutdown(BrokerId, Option<i64>, oneshot::Sender<ShutdownReply>),
     /// A timer is due.
     Due(Timer),
 }

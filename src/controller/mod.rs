@@ -111,8 +111,9 @@ impl Controller {
     pub async fn controlled_shutdown(
         &self,
         id: BrokerId,
+        registration: Option<i64>,
     ) -> std::result::Result<Vec<TopicPartition>, ControlledShutdownError> {
-        self.handle.controlled_shutdown(id).await
+        self.handle.controlled_shutdown(id, registration).await
     }
 
     /// Leaves office and ends. `/controller` stays until the session is closed, so that no other broker
@@ -136,20 +137,23 @@ impl ControllerHandle {
     }
 
     /// A broker wants to go: moves its leaderships, and returns the partitions with several replicas
-    /// that it still leads; none means that it may go.
+    /// that it still leads; none means that it may go. `registration` is the transaction that created its
+    /// registration, if it says so.
     ///
     /// # Errors
     /// [`ControlledShutdownError::NotController`] if this broker does not act;
-    /// [`ControlledShutdownError::BrokerNotAvailable`] if that broker is not registered.
+    /// [`ControlledShutdownError::BrokerNotAvailable`] if that broker is not registered;
+    /// [`ControlledShutdownError::FormerLife`] if it has registered anew since.
     pub async fn controlled_shutdown(
         &self,
         id: BrokerId,
+        registration: Option<i64>,
     ) -> std::result::Result<Vec<TopicPartition>, ControlledShutdownError> {
         if !self.is_active() {
             return Err(ControlledShutdownError::NotController);
         }
         let (reply, answer) = oneshot::channel();
-        let wish = Event::ControlledShutdown(id, reply);
+        let wish = Event::ControlledShutdown(id, registration, reply);
         if self.inbox.send(wish).await.is_err() {
             return Err(ControlledShutdownError::NotController);
         }

@@ -77,8 +77,8 @@ impl Reign {
                 let plan = deletion::answered(&mut self.context, id, &partitions);
                 self.carry_out(plan, channels).await?;
             }
-            Event::ControlledShutdown(id, reply) => {
-                let answer = self.broker_leaves(id, channels).await?;
+            Event::ControlledShutdown(id, registration, reply) => {
+                let answer = self.broker_leaves(id, registration, channels).await?;
                 // A broker that no longer waits has closed its connection; its leaderships moved all
                 // the same.
                 let _ = reply.send(answer);
@@ -404,9 +404,14 @@ impl Reign {
         Ok(())
     }
 
-    async fn broker_leaves(&mut self, id: BrokerId, channels: &Channels) -> Result<ShutdownReply> {
+    async fn broker_leaves(
+        &mut self,
+        id: BrokerId,
+        registration: Option<i64>,
+        channels: &Channels,
+    ) -> Result<ShutdownReply> {
         self.read_again(brokers::shared_with(&self.context, id)).await?;
-        Ok(match brokers::leaves(&mut self.context, id) {
+        Ok(match brokers::leaves(&mut self.context, id, registration) {
             Ok(plan) => {
                 self.carry_out(plan, channels).await?;
                 Ok(brokers::still_led(&self.context, id))

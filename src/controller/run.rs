@@ -175,7 +175,7 @@ impl Shell {
 /// more.
 async fn refuse(inbox: &mut mpsc::Receiver<Event>) {
     while let Some(event) = inbox.recv().await {
-        if let Event::ControlledShutdown(_, reply) = event {
+        if let Event::ControlledShutdown(_, _, reply) = event {
             // Who no longer waits needs no answer.
             let _ = reply.send(Err(ControlledShutdownError::NotController));
         }

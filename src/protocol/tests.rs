@@ -136,6 +136,16 @@ fn controlled_shutdown_v0_has_no_client_id() {
 }
 
 #[test]
+fn the_client_id_of_a_controlled_shutdown_names_the_registration() {
+    use controlled_shutdown::{client_id, registration};
+    assert_eq!(client_id(1, 42), "1-registered-2a");
+    assert_eq!(registration(&client_id(1, i64::MAX)), Some(i64::MAX));
+    for genuine in ["1", "", "-registered-", "x-registered-y"] {
+        assert_eq!(registration(genuine), None, "{genuine}");
+    }
+}
+
+#[test]
 fn null_client_id_is_legal_for_old_keys_and_refused_for_new_ones() {
     let header = |key: i16| {
         let mut b = BytesMut::new();

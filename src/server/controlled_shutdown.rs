@@ -8,7 +8,7 @@ use ::log::{info, warn};
 use crate::client::{Connection, ConnectionSettings};
 use crate::cluster::{BrokerId, SecurityProtocol};
 use crate::protocol::ErrorCode;
-use crate::protocol::controlled_shutdown::{ControlledShutdownRequest, ControlledShutdownResponse};
+use crate::protocol::controlled_shutdown::{self, ControlledShutdownRequest, ControlledShutdownResponse};
 use crate::util::clock::Clock;
 use crate::zookeeper::{Session, paths, znodes};
 
@@ -108,14 +108,23 @@ async fn ask(
     zookeeper: &Session,
     clock: &Clock,
 ) -> Result<ControlledShutdownResponse, Failure> {
-    let (host, port) = tokio::select! {
-        found = controller_address(settings, zookeeper) => found?,
+    let find = async {
+        let address = controller_address(settings, zookeeper).await?;
+        let registration = zookeeper.get(&paths::broker(settings.id.0)).await;
+        let czxid = registration.ok().flatten().map(|node| node.stat.czxid);
+        Ok((address, czxid))
+    };
+    let ((host, port), czxid) = tokio::select! {
+        found = find => found?,
         _ = clock.sleep(ZOOKEEPER_PATIENCE) => {
             return Err(Failure::NoController("ZooKeeper does not answer".to_owned()));
         }
     };
     let connection_settings = ConnectionSettings {
-        client_id: settings.id.to_string(),
+        client_id: match czxid {
+            Some(czxid) => controlled_shutdown::client_id(settings.id.0, czxid),
+            None => settings.id.to_string(),
+        },
         request_timeout: settings.timeout,
         connect_timeout: settings.timeout,
         clock: clock.clone(),

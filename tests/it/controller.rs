@@ -311,9 +311,12 @@ async fn a_broker_that_goes_loses_its_leaderships_and_hears_of_all_when_it_comes
     .await;
 
     // 2 wants to go.
-    assert_eq!(controller.controlled_shutdown(BrokerId(2)).await, Ok(vec![]));
+    assert_eq!(
+        controller.controlled_shutdown(BrokerId(2), None).await,
+        Ok(vec![])
+    );
     wait_until_async("1 leads", LIMIT, || async { one.role("t", 0) == Some((1, 4)) }).await;
-    let unknown = controller.controlled_shutdown(BrokerId(7)).await;
+    let unknown = controller.controlled_shutdown(BrokerId(7), None).await;
     assert_eq!(
         unknown,
         Err(ControlledShutdownError::BrokerNotAvailable(BrokerId(7)))
@@ -334,7 +337,7 @@ async fn deletion_survives_the_controllers_death_and_waits_for_a_broker_that_is_
     ground.create_topic("t", &[&[2, 1]]).await;
     wait_until_async("t is led", LIMIT, || async { two.picture("t", 0) == Some(2) }).await;
     assert_eq!(
-        second.controlled_shutdown(BrokerId(1)).await,
+        second.controlled_shutdown(BrokerId(1), None).await,
         Err(ControlledShutdownError::NotController)
     );
 
@@ -642,7 +645,7 @@ async fn a_slow_zookeeper_costs_round_trips_and_not_partitions() {
     })
     .await;
     few("creation");
-    assert_eq!(first.controlled_shutdown(BrokerId(1)).await, Ok(vec![]));
+    assert_eq!(first.controlled_shutdown(BrokerId(1), None).await, Ok(vec![]));
     few("controlled shutdown");
     wait_until_async("all have moved", LIMIT * 3, || async {
         (0..PARTITIONS).all(|p| two.role("t", p) == Some((2, 1)))

@@ -167,13 +167,29 @@ pub enum ControlledShutdownError {
     /// No broker of that id is registered (error 8 on the wire).
     #[error("Broker id {0} does not exist.")]
     BrokerNotAvailable(BrokerId),
+    /// It has registered anew since it asked: the network held the request (error 8 on the wire).
+    #[error("Broker {0} asked for it before its present registration.")]
+    FormerLife(BrokerId),
 }
 
 /// A broker wants to go: its leaderships move and it leaves every ISR, all in one plan. Partitions
 /// with a single replica stay where they are.
-pub fn leaves(context: &mut Context, id: BrokerId) -> Result<Plan, ControlledShutdownError> {
-    if !context.is_registered(id) {
+///
+/// # Errors
+/// See [`ControlledShutdownError`].
+pub fn leaves(
+    context: &mut Context,
+    id: BrokerId,
+    registration: Option<i64>,
+) -> Result<Plan, ControlledShutdownError> {
+    let Some(live) = context.brokers.get(&id) else {
         return Err(ControlledShutdownError::BrokerNotAvailable(id));
+    };
+    if registration.is_some_and(|czxid| czxid < live.czxid) {
+        // To obey would leave the broker that lives out of everything for good.
+        let refusal = ControlledShutdownError::FormerLife(id);
+        info!(target: CONTROLLER, "[Controller {}]: Not shutting down broker {id}: {refusal}", context.me);
+        return Err(refusal);
     }
     info!(target: CONTROLLER, "[Controller {}]: Shutting down broker {id}", context.me);
     context.shutting_down.insert(id);

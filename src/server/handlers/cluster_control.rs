@@ -6,7 +6,9 @@ use ::log::warn;
 use crate::cluster::{BrokerId, ControllerEpoch, TopicPartition};
 use crate::controller::ControlledShutdownError;
 use crate::protocol::ErrorCode;
-use crate::protocol::controlled_shutdown::{ControlledShutdownRequest, ControlledShutdownResponse};
+use crate::protocol::controlled_shutdown::{
+    ControlledShutdownRequest, ControlledShutdownResponse, registration,
+};
 use crate::protocol::leader_and_isr::{LeaderAndIsrRequest, PartitionError, PartitionErrorsResponse};
 use crate::protocol::stop_replica::{StopReplicaPartition, StopReplicaRequest};
 use crate::protocol::update_metadata::{UpdateMetadataRequest, UpdateMetadataResponse};
@@ -14,6 +16,8 @@ use crate::replica::{self, PartitionDecision};
 use crate::server::error_codes;
 use crate::server::registration::Membership;
 use crate::server::services::Services;
+
+use super::Caller;
 
 /// Takes the roles that the controller decided. A stale controller is refused as a whole, a stale
 /// decision for its partition. So is what was decided about a former life of this broker: it may have had
@@ -105,16 +109,19 @@ pub(super) fn update_metadata(s: &Services, request: UpdateMetadataRequest) -> U
 /// Moves the leaderships of a broker that wants to go, if this broker is the controller.
 pub(super) async fn controlled_shutdown(
     s: &Services,
+    who: &Caller,
     request: ControlledShutdownRequest,
 ) -> ControlledShutdownResponse {
     let outcome = s
         .controller
-        .controlled_shutdown(BrokerId(request.broker_id))
+        .controlled_shutdown(BrokerId(request.broker_id), registration(&who.client_id))
         .await;
     let (error, left) = match outcome {
         Ok(left) => (ErrorCode::NONE, left),
         Err(ControlledShutdownError::NotController) => (ErrorCode::STALE_CONTROLLER_EPOCH, Vec::new()),
-        Err(ControlledShutdownError::BrokerNotAvailable(_)) => (ErrorCode::BROKER_NOT_AVAILABLE, Vec::new()),
+        Err(ControlledShutdownError::BrokerNotAvailable(_) | ControlledShutdownError::FormerLife(_)) => {
+            (ErrorCode::BROKER_NOT_AVAILABLE, Vec::new())
+        }
     };
     let partition = |at: TopicPartition| StopReplicaPartition {
         topic: at.topic.to_string(),

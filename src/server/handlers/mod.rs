@@ -128,7 +128,7 @@ async fn answer(
         ApiKey::LeaderAndIsr => answered!(r => cluster_control::leader_and_isr(s, r).await),
         ApiKey::StopReplica => answered!(r => cluster_control::stop_replica(s, r).await),
         ApiKey::UpdateMetadata => answered!(r => cluster_control::update_metadata(s, r)),
-        ApiKey::ControlledShutdown => answered!(r => cluster_control::controlled_shutdown(s, r).await),
+        ApiKey::ControlledShutdown => answered!(r => cluster_control::controlled_shutdown(s, who, r).await),
         ApiKey::Metadata => answered!(r => metadata::metadata(s, who, r).await),
         ApiKey::OffsetCommit => answered!(r => offsets::offset_commit(s, version, r).await),
         ApiKey::OffsetFetch => answered!(r => offsets::offset_fetch(s, version, r).await),

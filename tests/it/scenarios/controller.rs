@@ -124,9 +124,15 @@ impl super::Core for Story {
                 }
                 self.registered(now, out);
             }
-            ["leave", id] => {
+            ["leave", id, ref life @ ..] => {
                 let id = BrokerId(id.parse().unwrap());
-                match brokers::leaves(&mut self.context, id) {
+                // Of the present registration, or of the one before.
+                let czxid = self.context.brokers.get(&id).map(|live| live.czxid);
+                let registration = match life {
+                    ["late"] => czxid.map(|czxid| czxid - 1),
+                    _ => czxid,
+                };
+                match brokers::leaves(&mut self.context, id, registration) {
                     Ok(plan) => {
                         self.carry_out(plan, out);
                         let left = brokers::still_led(&self.context, id);

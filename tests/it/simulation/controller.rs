@@ -140,7 +140,7 @@ impl Controller {
 
     /// A broker wants to go.
     pub fn leaves(&mut self, id: BrokerId, zookeeper: &mut ZooKeeper) {
-        if let Ok(plan) = brokers::leaves(&mut self.context, id) {
+        if let Ok(plan) = brokers::leaves(&mut self.context, id, None) {
             self.carry_out(plan, zookeeper);
         }
     }

@@ -12,7 +12,7 @@ use super::link::Link;
 use super::ours::{self, SHORT_SESSIONS, Server};
 use super::program::{Program, launcher};
 use super::wire::Wire;
-use super::{free_port, genuine, wait_for, wait_until};
+use super::{free_port, genuine, holds_within, wait_for};
 
 /// How long anything may take on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(120);
@@ -256,13 +256,18 @@ impl Fleet {
     #[track_caller]
     pub fn wait_in_sync(&self, topic: &str, partitions: i32) {
         let all = self.machines.len();
-        let what = format!("all replicas of {topic} are in sync");
-        wait_until(&what, LIMIT, || {
-            (0..partitions).all(|p| {
-                self.state(topic, p)
-                    .is_some_and(|(leader, isr)| leader >= 0 && isr.len() == all)
-            })
+        let states = || -> Vec<_> { (0..partitions).map(|p| self.state(topic, p)).collect() };
+        let healed = holds_within(LIMIT, || {
+            states()
+                .iter()
+                .all(|state| matches!(state, Some((leader, isr)) if *leader >= 0 && isr.len() == all))
         });
+        assert!(
+            healed,
+            "not all replicas of {topic} came in sync within {LIMIT:?}: {:?}\n{}",
+            states(),
+            self.printed()
+        );
     }
 
     /// The leader of a partition that a broker tells, and answers as.
