@@ -44,6 +44,16 @@ impl DataFile {
     /// Opens a file that is there; all of it counts.
     pub(crate) fn open(path: PathBuf) -> Result<DataFile> {
         let file = fs::open(&path)?;
+        DataFile::of(path, file)
+    }
+
+    /// As [`Self::open`], for those who only look.
+    pub(crate) fn open_to_read(path: PathBuf) -> Result<DataFile> {
+        let file = fs::open_to_read(&path)?;
+        DataFile::of(path, file)
+    }
+
+    fn of(path: PathBuf, file: File) -> Result<DataFile> {
         let size = file.metadata().during("stat", &path)?.len();
         Ok(DataFile {
             path,

@@ -21,6 +21,10 @@ pub const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 pub const RECOVERY_CHECKPOINT: &str = "recovery-point-offset-checkpoint";
 /// Up to where each log of a directory was cleaned.
 pub const CLEANER_CHECKPOINT: &str = "cleaner-offset-checkpoint";
+/// The high watermark of each replica of a directory. `replica` writes it.
+pub const HIGH_WATERMARK_CHECKPOINT: &str = "replication-offset-checkpoint";
+/// A directory that every ext file system has at its root; 0.9.0.1 does not start beside it.
+pub const LOST_AND_FOUND: &str = "lost+found";
 /// Made first when a partition's directory is removed, so that a crash midway is finished at the
 /// next start. A JVM broker ignores it.
 pub const DELETING: &str = ".kafka_deleting";

@@ -5,12 +5,14 @@
 //! (the pair), [`validate`] (what may enter), [`partition_log`] ([`Log`]: append, read, cut),
 //! [`retention`], [`scan`] and [`recovery`] (from files to a log), [`checkpoint`], [`directory`] (one entry
 //! of `log.dirs`, and whether its disk can be trusted), [`chores`] (work for later), [`cleaner`]
-//! (compaction), [`manager`] (all logs of a broker).
+//! (compaction), [`manager`] (all logs of a broker), [`check`] (what the next start would do, told without
+//! touching anything).
 //!
 //! What is durable when: an append is in the system's page cache when it returns, so it survives the
 //! death of the process; [`Log::flush`] puts all before it on disk, so it survives the death of the
 //! machine. The checkpoint of recovery points never names an offset that was not flushed.
 
+pub mod check;
 pub mod checkpoint;
 mod chores;
 mod cleaner;

@@ -91,10 +91,22 @@ impl OffsetIndex {
 
     /// Opens an index that is there. Reads only its last entry.
     pub(crate) fn open(path: PathBuf, base: Offset) -> Result<OffsetIndex> {
+        let file = fs::open(&path)?;
+        OffsetIndex::of(path, base, file)
+    }
+
+    /// As [`Self::open`], for those who only look.
+    pub(crate) fn open_to_read(path: PathBuf, base: Offset) -> Result<OffsetIndex> {
+        let file = fs::open_to_read(&path)?;
+        OffsetIndex::of(path, base, file)
+    }
+
+    fn of(path: PathBuf, base: Offset, file: File) -> Result<OffsetIndex> {
         let index = OffsetIndex::new(path, base);
         {
+            let file = Arc::new(file);
             let mut state = index.lock();
-            let file = index.file(&mut state)?;
+            state.file = Some(Arc::clone(&file));
             let length = file.metadata().during("stat", &index.path)?.len();
             state.count = length / ENTRY as u64;
             state.written = state.count;
@@ -147,6 +159,19 @@ impl OffsetIndex {
             at += some;
         }
         Ok(true)
+    }
+
+    /// Some entries of the file from number `from` on; none behind the last.
+    pub(crate) fn places(&self, from: u64) -> Result<Vec<Place>> {
+        let (file, some) = {
+            let mut state = self.lock();
+            (
+                self.file(&mut state)?,
+                BLOCK.min(state.written.saturating_sub(from)),
+            )
+        };
+        let entries = read_entries(&file, from, some).during("read", &self.path)?;
+        Ok(entries.into_iter().map(|e| self.place(e)).collect())
     }
 
     /// How many entries there are.

@@ -65,7 +65,7 @@ pub(crate) fn load(r: &Recovery<'_>) -> Result<Loaded> {
         );
         fs::remove_file(&path)?;
     }
-    let recover_from = logs.range(..=r.recovery_point).next_back().copied();
+    let recover_from = recover_from(&logs, r.recovery_point);
     let mut segments = BTreeMap::new();
     let mut bases = logs.iter().copied();
     for base in bases.by_ref() {
@@ -239,17 +239,24 @@ fn finish_swap(r: &Recovery<'_>, base: Offset) -> Result<()> {
     Ok(fs::sync_dir(r.dir)?)
 }
 
+/// The first segment that has to be read after a stop out of order: the one that holds the recovery
+/// point. `None` if all have to be.
+pub(super) fn recover_from(segments: &BTreeSet<Offset>, recovery_point: Offset) -> Option<Offset> {
+    segments.range(..=recovery_point).next_back().copied()
+}
+
 fn interval(config: &LogConfig) -> u64 {
     u64::try_from(config.index_interval_bytes).unwrap_or(0)
 }
 
-fn plain(found: &[SegmentFile], kind: Kind) -> BTreeSet<Offset> {
+/// The bases of the segment files in use of a kind.
+pub(super) fn plain(found: &[SegmentFile], kind: Kind) -> BTreeSet<Offset> {
     let matching = found.iter().filter(|f| f.kind == kind && f.state == State::Plain);
     matching.map(|f| f.base).collect()
 }
 
 /// The segment files of a directory; others are not ours.
-fn list(dir: &Path) -> Result<Vec<SegmentFile>> {
+pub(super) fn list(dir: &Path) -> Result<Vec<SegmentFile>> {
     let names = fs::list(dir)?;
     Ok(names
         .iter()

@@ -26,10 +26,9 @@ pub(crate) struct Scan {
 }
 
 /// Goes through `data`, checks each message, and fills `index` (which is emptied first) with an
-/// entry about every `interval` bytes. A message ends the scan when it is cut off, when its size is
-/// none, and with `checksums` when its checksum is wrong or its offset does not rise. Compressed
-/// values are not looked into: the index names the offset after the message before, which is that of
-/// the first message inside unless a cleaner made gaps, and never too high.
+/// entry about every `interval` bytes; see [`walk`]. Compressed values are not looked into: the index
+/// names the offset after the message before, which is that of the first message inside unless a
+/// cleaner made gaps, and never too high.
 pub(crate) fn rebuild(
     data: &DataFile,
     index: &OffsetIndex,
@@ -38,10 +37,44 @@ pub(crate) fn rebuild(
     checksums: bool,
 ) -> Result<Scan> {
     index.clear()?;
+    let mut indexed = 0;
+    let scan = walk(data, base, checksums, |forward, found| {
+        if found.position - indexed > interval {
+            let codec = forward.attributes(found.position)? & 7;
+            index.append(if codec == 0 { found.offset } else { found.due }, found.position)?;
+            indexed = found.position;
+        }
+        Ok(())
+    })?;
+    index.write_out()?;
+    if let Some(problem) = &scan.problem {
+        warn_invalid(data.path(), scan.valid, problem);
+    }
+    Ok(scan)
+}
+
+/// A message that a walk came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Passed {
+    /// Where its entry begins.
+    pub(crate) position: u64,
+    /// Its offset, of a wrapper that of the last message inside.
+    pub(crate) offset: Offset,
+    /// The offset after that of the message before, the segment's base for the first.
+    pub(crate) due: Offset,
+}
+
+/// Goes through `data` and shows `each` message. A message ends the walk when it is cut off, when its
+/// size is none, and with `checksums` when its checksum is wrong or its offset does not rise.
+pub(crate) fn walk(
+    data: &DataFile,
+    base: Offset,
+    checksums: bool,
+    mut each: impl FnMut(&mut Forward<'_>, Passed) -> Result<()>,
+) -> Result<Scan> {
     let size = data.size();
     let mut forward = Forward::new(data, size);
     let (mut at, mut next) = (0, base);
-    let mut indexed = 0;
     let problem = loop {
         let header = match forward.get(at, ENTRY_OVERHEAD)? {
             Some(bytes) => (u64_at(bytes, 0) as i64, u32_at(bytes, 8) as i32),
@@ -63,18 +96,15 @@ pub(crate) fn rebuild(
         if checksums && let Some(problem) = forward.check(at + ENTRY_OVERHEAD as u64, length)? {
             break Some(problem);
         }
-        if at - indexed > interval {
-            let codec = forward.attributes(at)? & 7;
-            index.append(if codec == 0 { offset } else { next }, at)?;
-            indexed = at;
-        }
+        let passed = Passed {
+            position: at,
+            offset,
+            due: next,
+        };
+        each(&mut forward, passed)?;
         at += (ENTRY_OVERHEAD + length) as u64;
         next = next.max(offset.saturating_add(1));
     };
-    index.write_out()?;
-    if let Some(problem) = &problem {
-        warn_invalid(data.path(), at, problem);
-    }
     Ok(Scan {
         valid: at,
         next,
@@ -90,7 +120,7 @@ fn warn_invalid(path: &Path, at: u64, problem: &str) {
 }
 
 /// A buffer that moves forward over the file.
-struct Forward<'a> {
+pub(crate) struct Forward<'a> {
     data: &'a DataFile,
     end: u64,
     buffer: Vec<u8>,

@@ -8,8 +8,6 @@ use crate::cluster::TopicPartition;
 use crate::log::{self, Log, LogManager, OffsetCheckpoint};
 use crate::message::Offset;
 
-const FILE: &str = "replication-offset-checkpoint";
-
 /// The files, and what was last in them.
 #[derive(Debug)]
 pub(super) struct HighWatermarks {
@@ -29,7 +27,7 @@ impl HighWatermarks {
     pub(super) fn open(logs: &LogManager) -> log::Result<HighWatermarks> {
         let mut dirs = Vec::new();
         for path in logs.dirs() {
-            let file = OffsetCheckpoint::new(path.join(FILE));
+            let file = OffsetCheckpoint::new(path.join(log::files::HIGH_WATERMARK_CHECKPOINT));
             let written = match file.read() {
                 Ok(written) => Mutex::new(written),
                 Err(e @ log::Error::Storage(_)) => {

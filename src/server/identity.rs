@@ -131,22 +131,24 @@ async fn generate(zookeeper: &Session, reserved_max: i32) -> Result<i32> {
 fn remembered(dirs: &[PathBuf]) -> Result<Vec<(PathBuf, i32)>> {
     let mut found = Vec::new();
     for dir in dirs {
-        let path = dir.join(META_FILE);
-        match std::fs::read(&path) {
-            Ok(bytes) => found.push((dir.clone(), parse(&path, &bytes)?)),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                warn!("No {META_FILE} file under dir {}", path.display());
-            }
-            Err(source) => {
-                return Err(Error::File(fs::Error {
-                    op: "read",
-                    path,
-                    source,
-                }));
-            }
+        match remembered_in(dir)? {
+            Some(id) => found.push((dir.clone(), id)),
+            None => warn!("No {META_FILE} file under dir {}", dir.join(META_FILE).display()),
         }
     }
     Ok(found)
+}
+
+/// The broker's id that a directory remembers; `None` if it has no such file. Only reads.
+///
+/// # Errors
+/// [`Error::Damaged`] and [`Error::Version`] for a file that no broker starts with.
+pub fn remembered_in(dir: &Path) -> Result<Option<i32>> {
+    let path = dir.join(META_FILE);
+    match fs::read(&path)? {
+        Some(bytes) => parse(&path, &bytes).map(Some),
+        None => Ok(None),
+    }
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<i32> {

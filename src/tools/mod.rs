@@ -8,6 +8,7 @@
 //! (log4j.properties), then one file per program.
 
 pub mod arguments;
+mod check;
 mod configs;
 mod console;
 mod console_consumer;
@@ -71,6 +72,7 @@ pub struct Tool {
 
 /// All programs, sorted by name. One row per program; `tests/it/launchers.rs` compares `bin/` with it.
 pub static TOOLS: &[Tool] = &[
+    check::TOOL,
     configs::TOOL,
     console_consumer::TOOL,
     console_producer::TOOL,

@@ -109,6 +109,11 @@ pub fn open(path: &Path) -> Result<File> {
     retry_while_held(|| os::open(path, How::There)).during("open", path)
 }
 
+/// As [`open`], for reading only: it may be on a file system that nobody can write to.
+pub fn open_to_read(path: &Path) -> Result<File> {
+    retry_while_held(|| os::open(path, How::ToRead)).during("open", path)
+}
+
 /// Makes a file that is not there.
 pub fn create_new(path: &Path) -> Result<File> {
     retry_while_held(|| os::open(path, How::New)).during("create", path)

@@ -7,6 +7,7 @@ mod support;
 
 mod bad_input;
 mod broker;
+mod check;
 mod cluster_tools;
 mod compaction;
 mod configs;

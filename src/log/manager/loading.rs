@@ -20,8 +20,6 @@ use crate::util::fs::{self, Context};
 
 use super::{Removal, finish_removal};
 
-/// A directory that every ext file system has at its root; 0.9.0.1 does not start beside it.
-const LOST_AND_FOUND: &str = "lost+found";
 /// How often a long load says how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
 
@@ -243,7 +241,7 @@ impl Loading<'_> {
                 continue;
             }
             let name = name.to_string_lossy().into_owned();
-            if name == LOST_AND_FOUND {
+            if name == files::LOST_AND_FOUND {
                 warn!("Ignoring {}, which the file system made.", path.display());
                 continue;
             }

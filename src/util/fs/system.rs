@@ -7,11 +7,13 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// How a file is opened; always for reading and writing.
+/// How a file is opened; for reading and writing unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum How {
     /// It is there.
     There,
+    /// It is there, and is not written to.
+    ToRead,
     /// It is not there.
     New,
     /// Whether it is there or not, it is empty afterwards.
@@ -23,7 +25,7 @@ pub(super) enum How {
 pub(super) fn open(path: &Path, how: How) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
-        .write(true)
+        .write(how != How::ToRead)
         .create_new(how == How::New)
         .create(matches!(how, How::Empty | How::Any))
         .truncate(how == How::Empty)
