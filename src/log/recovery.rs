@@ -1,13 +1,17 @@
 //! Making a log of what is in its directory, after an orderly stop or any other.
 //!
+//! In three steps, so that the segments of all logs can be read side by side: [`prepare`] clears what was left
+//! half done and lists the segments, [`open`] opens one of them, [`assemble`] makes a log of them.
+//!
 //! After an orderly stop files are trusted. Otherwise every segment from the recovery point on is read,
 //! its messages checked and its index written anew; the first byte that is no message ends the log
 //! there. Segments below the recovery point were flushed: nothing of theirs is ever cut, only their
-//! index is checked and, if need be, rebuilt. Every repair is one line in the log.
+//! index is rebuilt if its last entry cannot be right. Every repair is one line in the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use ::log::{info, warn};
 
@@ -48,12 +52,53 @@ pub(crate) struct Recovery<'a> {
     pub(crate) now: WallMs,
 }
 
+/// A directory's segments as the names of its files tell them, with nothing left half done.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// In order.
+    pub(crate) segments: Vec<Found>,
+    /// The base of a segment that ends the log, as far as that is known: none behind needs to be read.
+    ends_in: AtomicI64,
+}
+
+/// A segment that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    base: Offset,
+    /// Its messages may not all have reached the disk.
+    unflushed: bool,
+    /// Bytes that have to be read; 0 if it is trusted.
+    pub(crate) to_read: u64,
+}
+
+/// A segment that was opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    base: Offset,
+    /// With what was found if the log has to end here. `None` for one behind the log's end.
+    segment: Option<(Segment, Option<Scan>)>,
+}
+
 /// Loads a partition's directory.
 ///
 /// # Errors
 /// [`Storage`](super::Error::Storage) and [`Damaged`](super::Error::Damaged) when files cannot be read.
 /// Damage of their content is no error but repaired.
 pub(crate) fn load(r: &Recovery<'_>) -> Result<Loaded> {
+    let prepared = prepare(r)?;
+    let opened: Result<Vec<Opened>> = prepared
+        .segments
+        .iter()
+        .map(|found| open(r, &prepared, found, &|_| {}))
+        .collect();
+    assemble(r, opened?)
+}
+
+/// Clears what was left half done, and lists the segments.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn prepare(r: &Recovery<'_>) -> Result<Prepared> {
     finish_swaps(r)?;
     let found = list(r.dir)?;
     let logs: BTreeSet<Offset> = plain(&found, Kind::Log);
@@ -66,19 +111,68 @@ pub(crate) fn load(r: &Recovery<'_>) -> Result<Loaded> {
         fs::remove_file(&path)?;
     }
     let recover_from = recover_from(&logs, r.recovery_point);
-    let mut segments = BTreeMap::new();
-    let mut bases = logs.iter().copied();
-    for base in bases.by_ref() {
+    let mut segments = Vec::with_capacity(logs.len());
+    for base in logs {
         let unflushed = !r.clean && recover_from.is_none_or(|from| base >= from);
-        if unflushed {
-            let (segment, scan) = recover(r, base)?;
-            segments.insert(base, segment);
-            if let Some(scan) = scan {
-                end_in(r, &segments[&base], &scan, bases.collect())?;
-                break;
-            }
-        } else {
-            segments.insert(base, open(r, base)?);
+        let to_read = match unflushed {
+            true => fs::size(&files::path(r.dir, base, Kind::Log, State::Plain))?,
+            false => 0,
+        };
+        segments.push(Found {
+            base,
+            unflushed,
+            to_read,
+        });
+    }
+    Ok(Prepared {
+        segments,
+        ends_in: AtomicI64::new(Offset::MAX),
+    })
+}
+
+/// Opens a segment, and reads it if its messages may not all have reached the disk. The segments of a log
+/// can be opened side by side. `progress` is told of bytes that are done with.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn open(
+    r: &Recovery<'_>,
+    prepared: &Prepared,
+    found: &Found,
+    progress: &dyn Fn(u64),
+) -> Result<Opened> {
+    let base = found.base;
+    let segment = if !found.unflushed {
+        Some((trust(r, base)?, None))
+    } else if prepared.ends_in.load(Ordering::Relaxed) < base {
+        progress(found.to_read);
+        None
+    } else {
+        let (segment, cut) = recover(r, base, progress)?;
+        if let Some(scan) = &cut {
+            prepared.ends_in.fetch_min(base, Ordering::Relaxed);
+            progress(segment.size() - scan.valid);
+        }
+        Some((segment, cut))
+    };
+    Ok(Opened { base, segment })
+}
+
+/// Makes a log of its segments, which ends with the first that has a byte that is no message.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn assemble(r: &Recovery<'_>, opened: Vec<Opened>) -> Result<Loaded> {
+    let mut segments = BTreeMap::new();
+    let mut opened = opened.into_iter();
+    while let Some(Opened { base, segment }) = opened.next() {
+        // One that was not read is behind the end, which ends this loop before.
+        let Some((segment, cut)) = segment else { break };
+        segments.insert(base, segment);
+        if let Some(scan) = cut {
+            let behind = opened.map(|o| o.base).collect();
+            end_in(r, &segments[&base], &scan, behind)?;
+            break;
         }
     }
     if segments.is_empty() {
@@ -113,7 +207,7 @@ fn finish(r: &Recovery<'_>, segments: BTreeMap<Offset, Segment>) -> Result<Loade
 fn trusted_end(r: &Recovery<'_>, active: &Segment) -> Result<Offset> {
     // Either the index or the messages are wrong: without the index it is known which.
     let (data, index) = (active.data(), active.index());
-    let scan = rebuild(data, index, active.base(), interval(r.config), false)?;
+    let scan = rebuild(data, index, active.base(), interval(r.config), None)?;
     if scan.valid < data.size() {
         warn!(
             "Found {} bytes behind the last message of {}, cutting them off.",
@@ -126,7 +220,7 @@ fn trusted_end(r: &Recovery<'_>, active: &Segment) -> Result<Offset> {
 }
 
 /// Opens a segment whose messages are trusted.
-fn open(r: &Recovery<'_>, base: Offset) -> Result<Segment> {
+fn trust(r: &Recovery<'_>, base: Offset) -> Result<Segment> {
     let data = DataFile::open(files::path(r.dir, base, Kind::Log, State::Plain))?;
     let path = files::path(r.dir, base, Kind::Index, State::Plain);
     let there = path.exists();
@@ -134,7 +228,7 @@ fn open(r: &Recovery<'_>, base: Offset) -> Result<Segment> {
         true => OffsetIndex::open(path, base)?,
         false => OffsetIndex::create(path, base)?,
     };
-    let sane = there && index.is_sane(data.size(), !r.clean)?;
+    let sane = there && index.is_sane(data.size())?;
     if !there {
         info!(
             "Could not find index file corresponding to log file {}, rebuilding index...",
@@ -147,7 +241,7 @@ fn open(r: &Recovery<'_>, base: Offset) -> Result<Segment> {
         );
     }
     if !sane {
-        rebuild(&data, &index, base, interval(r.config), false)?;
+        rebuild(&data, &index, base, interval(r.config), None)?;
     }
     index.rest()?;
     Segment::open(base, data, index, r.config, r.now)
@@ -155,12 +249,12 @@ fn open(r: &Recovery<'_>, base: Offset) -> Result<Segment> {
 
 /// Reads a segment whose messages may not all have reached the disk. The second is what was found if
 /// the log has to end here.
-fn recover(r: &Recovery<'_>, base: Offset) -> Result<(Segment, Option<Scan>)> {
+fn recover(r: &Recovery<'_>, base: Offset, progress: &dyn Fn(u64)) -> Result<(Segment, Option<Scan>)> {
     let name = r.dir.file_name().unwrap_or_default().to_string_lossy();
     info!("Recovering unflushed segment {base} in log {name}.");
     let data = DataFile::open(files::path(r.dir, base, Kind::Log, State::Plain))?;
     let index = OffsetIndex::create(files::path(r.dir, base, Kind::Index, State::Plain), base)?;
-    let scan = rebuild(&data, &index, base, interval(r.config), true)?;
+    let scan = rebuild(&data, &index, base, interval(r.config), Some(progress))?;
     let cut = scan.valid < data.size();
     let segment = Segment::open(base, data, index, r.config, r.now)?;
     Ok((segment, cut.then_some(scan)))
@@ -225,7 +319,7 @@ fn finish_swap(r: &Recovery<'_>, base: Offset) -> Result<()> {
         let data = DataFile::open(swap.clone())?;
         // It was synced before it got its name. A message in it that was damaged before it was cleaned is
         // no end.
-        rebuild(&data, &index, base, interval(r.config), false)?
+        rebuild(&data, &index, base, interval(r.config), None)?
     };
     for other in plain(&list(r.dir)?, Kind::Log) {
         if other > base && other < scan.next {

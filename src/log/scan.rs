@@ -14,6 +14,9 @@ use super::offset_index::OffsetIndex;
 /// Bytes read at once.
 const BUFFER: usize = 256 * 1024;
 
+/// How many bytes are read before it is told.
+const TELL: u64 = 8 * 1024 * 1024;
+
 /// What a scan found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scan {
@@ -25,20 +28,27 @@ pub(crate) struct Scan {
     pub(crate) problem: Option<String>,
 }
 
-/// Goes through `data`, checks each message, and fills `index` (which is emptied first) with an
+/// Goes through `data` and fills `index` (which is emptied first) with an
 /// entry about every `interval` bytes; see [`walk`]. Compressed values are not looked into: the index
 /// names the offset after the message before, which is that of the first message inside unless a
-/// cleaner made gaps, and never too high.
+/// cleaner made gaps, and never too high. With `progress`, which is told of bytes that were read, checksums and
+/// offsets are checked too.
 pub(crate) fn rebuild(
     data: &DataFile,
     index: &OffsetIndex,
     base: Offset,
     interval: u64,
-    checksums: bool,
+    progress: Option<&dyn Fn(u64)>,
 ) -> Result<Scan> {
     index.clear()?;
-    let mut indexed = 0;
-    let scan = walk(data, base, checksums, |forward, found| {
+    let (mut indexed, mut told) = (0, 0);
+    let scan = walk(data, base, progress.is_some(), |forward, found| {
+        if let Some(progress) = progress
+            && found.position - told >= TELL
+        {
+            progress(found.position - told);
+            told = found.position;
+        }
         if found.position - indexed > interval {
             let codec = forward.attributes(found.position)? & 7;
             index.append(if codec == 0 { found.offset } else { found.due }, found.position)?;
@@ -47,6 +57,9 @@ pub(crate) fn rebuild(
         Ok(())
     })?;
     index.write_out()?;
+    if let Some(progress) = progress {
+        progress(scan.valid - told);
+    }
     if let Some(problem) = &scan.problem {
         warn_invalid(data.path(), scan.valid, problem);
     }

@@ -304,6 +304,11 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// The length of a file in bytes.
+pub fn size(path: &Path) -> Result<u64> {
+    std::fs::metadata(path).map(|m| m.len()).during("stat", path)
+}
+
 /// The names in a directory, in no order.
 pub fn list(dir: &Path) -> Result<Vec<OsString>> {
     os::list(dir).during("list", dir)

@@ -239,7 +239,7 @@ impl LogCheck<'_> {
             return Ok(None);
         }
         let index = OffsetIndex::open_to_read(path.clone(), base)?;
-        if index.is_sane(data_size, !self.clean)? {
+        if index.is_sane(data_size)? {
             return Ok(Some(index));
         }
         let rule = "it is no index of this log file";

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::cluster::TopicPartition;
 use crate::config::LogConfig;
 use crate::log::chores::Chores;
 use crate::log::directory::LogDir;
-use crate::log::recovery::{self, Recovery};
+use crate::log::recovery::{self, Found, Loaded, Recovery};
 use crate::log::{Error, Log, Result, files};
 use crate::util::clock::{Clock, Mono};
 use crate::util::fs::{self, Context};
@@ -185,50 +185,72 @@ impl Loading<'_> {
             );
         }
         let partitions = self.partitions(dir.path())?;
-        let done = AtomicUsize::new(0);
-        let told = Mutex::new(self.clock.now());
-        in_parallel(self.threads.max(1), &partitions, |(tp, path)| {
-            let log = self.log(dir, tp, path, clean)?;
-            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            self.tell(&told, dir, done, partitions.len());
-            Ok(log)
-        })
+        let recoveries: Vec<Recovery<'_>> = partitions
+            .iter()
+            .map(|(tp, path)| Recovery {
+                dir: path,
+                config: self.config(tp),
+                recovery_point: dir.points().of(tp),
+                clean,
+                now: self.clock.wall(),
+            })
+            .collect();
+        let threads = self.threads.max(1);
+        let prepared = in_parallel(threads, &recoveries, recovery::prepare)?;
+        let segments: Vec<(usize, Found)> = prepared
+            .iter()
+            .enumerate()
+            .flat_map(|(log, prepared)| prepared.segments.iter().map(move |found| (log, *found)))
+            .collect();
+        let progress = Progress {
+            loading: self,
+            dir,
+            all: Amount {
+                segments: segments.len(),
+                bytes: segments.iter().map(|(_, found)| found.to_read).sum(),
+            },
+            segments: AtomicUsize::new(0),
+            bytes: AtomicU64::new(0),
+            told: Mutex::new(self.clock.now()),
+        };
+        let opened = in_parallel(threads, &segments, |(log, found)| {
+            let opened = recovery::open(&recoveries[*log], &prepared[*log], found, &|n| progress.read(n))?;
+            progress.opened();
+            Ok(opened)
+        })?;
+        let mut opened = segments.iter().zip(opened).peekable();
+        let mut logs = Vec::with_capacity(partitions.len());
+        for (log, ((tp, path), r)) in partitions.iter().zip(&recoveries).enumerate() {
+            let mut own = Vec::new();
+            while let Some((_, opened)) = opened.next_if(|((of, _), _)| *of == log) {
+                own.push(opened);
+            }
+            logs.push(self.log(dir, tp, path, recovery::assemble(r, own)?));
+        }
+        Ok(logs)
     }
 
-    fn log(&self, dir: &Arc<LogDir>, tp: &TopicPartition, path: &Path, clean: bool) -> Result<Log> {
-        let config = self.topics.get(&*tp.topic).unwrap_or(self.defaults);
+    fn config(&self, tp: &TopicPartition) -> &LogConfig {
+        self.topics.get(&*tp.topic).unwrap_or(self.defaults)
+    }
+
+    fn log(&self, dir: &Arc<LogDir>, tp: &TopicPartition, path: &Path, loaded: Loaded) -> Log {
         let cleaned = dir.cleaner_points();
-        let loaded = recovery::load(&Recovery {
-            dir: path,
-            config,
-            recovery_point: dir.points().of(tp),
-            clean,
-            now: self.clock.wall(),
-        })?;
         if cleaned.of(tp).is_some_and(|cleaned| cleaned > loaded.next) {
             // The log was cut back since, and it is not known how far: all counts as dirty (KAFKA-3330).
             if let Err(e) = dir.watch(cleaned.forget(tp)) {
                 warn!("{e}");
             }
         }
-        Ok(Log::new(
+        Log::new(
             tp.clone(),
             path.to_owned(),
-            config.clone(),
+            self.config(tp).clone(),
             loaded,
             self.clock.clone(),
             Arc::clone(self.chores),
             Arc::clone(dir),
-        ))
-    }
-
-    fn tell(&self, told: &Mutex<Mono>, dir: &LogDir, done: usize, all: usize) {
-        let now = self.clock.now();
-        let mut told = told.lock().expect("a loader panicked");
-        if now.since(*told) >= PROGRESS {
-            *told = now;
-            info!("Loaded {done} of {all} logs in {}.", dir.path().display());
-        }
+        )
     }
 
     /// The partitions' directories in a log directory. What was being removed when the broker died is
@@ -261,7 +283,61 @@ impl Loading<'_> {
     }
 }
 
-/// Does `work` on all items with some threads; stops at the first error and returns it.
+/// How far the loading of a directory is.
+struct Progress<'a> {
+    loading: &'a Loading<'a>,
+    dir: &'a LogDir,
+    all: Amount,
+    segments: AtomicUsize,
+    bytes: AtomicU64,
+    told: Mutex<Mono>,
+}
+
+/// What there is to do in all.
+struct Amount {
+    segments: usize,
+    /// Of segments that have to be read.
+    bytes: u64,
+}
+
+impl Progress<'_> {
+    /// Tells that bytes of a segment were read.
+    fn read(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.tell();
+    }
+
+    /// Tells that a segment was opened.
+    fn opened(&self) {
+        self.segments.fetch_add(1, Ordering::Relaxed);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let now = self.loading.clock.now();
+        let mut told = self.told.lock().expect("a loader panicked");
+        if now.since(*told) < PROGRESS {
+            return;
+        }
+        *told = now;
+        let (segments, bytes) = (
+            self.segments.load(Ordering::Relaxed),
+            self.bytes.load(Ordering::Relaxed),
+        );
+        let dir = self.dir.path().display();
+        let all = &self.all;
+        match (bytes.min(all.bytes) * 100).checked_div(all.bytes) {
+            Some(percent) => info!(
+                "Recovered {percent}% of {} bytes, {segments} of {} segments in {dir}.",
+                all.bytes, all.segments
+            ),
+            None => info!("Loaded {segments} of {} segments in {dir}.", all.segments),
+        }
+    }
+}
+
+/// Does `work` on all items with some threads; stops at the first error and returns it. The
+/// results have the order of the items.
 pub(super) fn in_parallel<T: Sync, R: Send>(
     threads: usize,
     items: &[T],
@@ -270,12 +346,14 @@ pub(super) fn in_parallel<T: Sync, R: Send>(
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let run = || {
         let mut done = Vec::new();
-        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(at) else { break };
             if failed.load(Ordering::Relaxed) {
                 break;
             }
             match work(item) {
-                Ok(result) => done.push(result),
+                Ok(result) => done.push((at, result)),
                 Err(e) => {
                     failed.store(true, Ordering::Relaxed);
                     return Err(e);
@@ -284,19 +362,20 @@ pub(super) fn in_parallel<T: Sync, R: Send>(
         }
         Ok(done)
     };
-    if threads.min(items.len()) <= 1 {
-        return run();
-    }
-    let results: Vec<Result<Vec<R>>> = std::thread::scope(|scope| {
+    let results: Vec<Result<Vec<(usize, R)>>> = if threads.min(items.len()) <= 1 {
+        vec![run()]
+    } else { std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads.min(items.len())).map(|_| scope.spawn(run)).collect();
         running
             .into_iter()
             .map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
             .collect()
-    });
+        })
+    };
     let mut all = Vec::with_capacity(items.len());
     for result in results {
         all.extend(result?);
     }
-    Ok(all)
+    all.sort_unstable_by_key(|(at, _)| *at);
+    Ok(all.into_iter().map(|(_, result)| result).collect())
 }

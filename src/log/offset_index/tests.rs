@@ -76,27 +76,20 @@ fn an_index_that_is_not_of_its_log_is_insane() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("i");
     let entry = |relative: u32, position: u32| [relative.to_be_bytes(), position.to_be_bytes()].concat();
-    for (bytes, quick, thorough) in [
-        (vec![], true, true),
-        (entry(5, 100), true, true),
+    for (bytes, sane) in [
+        (vec![], true),
+        (entry(5, 100), true),
         // Padding of a JVM broker that died.
-        ([entry(5, 100), entry(0, 0)].concat(), false, false),
+        ([entry(5, 100), entry(0, 0)].concat(), false),
         // A torn entry.
-        (entry(5, 100)[..7].to_vec(), false, false),
+        (entry(5, 100)[..7].to_vec(), false),
         // Behind the end of the log, and not an offset at all.
-        (entry(5, 1000), false, false),
-        (entry(0x8000_0000, 100), false, false),
-        // Damage in the middle.
-        (
-            [entry(5, 100), entry(3, 200), entry(9, 300)].concat(),
-            true,
-            false,
-        ),
+        (entry(5, 1000), false),
+        (entry(0x8000_0000, 100), false),
     ] {
         std::fs::write(&path, &bytes).unwrap();
         let index = OffsetIndex::open(path.clone(), 50).unwrap();
-        assert_eq!(index.is_sane(1000, false).unwrap(), quick, "{bytes:?}");
-        assert_eq!(index.is_sane(1000, true).unwrap(), thorough, "{bytes:?}");
+        assert_eq!(index.is_sane(1000).unwrap(), sane, "{bytes:?}");
     }
 }
 

@@ -327,3 +327,65 @@ fn a_restart_does_not_keep_a_segment_from_rolling_by_time() {
     let born = std::fs::metadata(ground.segment(0)).unwrap().created();
     assert_eq!(log.segment_count(), if born.is_ok() { 2 } else { 1 });
 }
+
+/// Many segments, read by two threads: what is behind the first damage goes, whoever read it.
+#[test]
+fn segments_read_side_by_side_end_the_log_at_the_first_damage() {
+    for seed in 0..10 {
+        println!("seed {seed}");
+        let mut random = crate::log::testing::Random(seed);
+        let ground = killed(60);
+        let mut first = 60;
+        for _ in 0..3 {
+            let offset = usize::try_from(random.below(60)).unwrap();
+            let path = ground.segment(Offset::try_from(offset / 2 * 2).unwrap());
+            let mut bytes = std::fs::read(&path).unwrap();
+            let (start, end) = match offset % 2 {
+                0 => (0, offset_size(offset)),
+                _ => (offset_size(offset - 1), bytes.len()),
+            };
+            assert!(start < end);
+            bytes[end - 1] = b'x';
+            std::fs::write(&path, bytes).unwrap();
+            first = first.min(offset);
+        }
+        assert_eq!(reopened(&ground), expected(first));
+        let last = *ground.files().last().unwrap() == format!("{:020}.log", first / 2 * 2);
+        assert!(last, "{:?}", ground.files());
+    }
+}
+
+/// Bytes of the entry with this number as its value.
+fn offset_size(n: usize) -> usize {
+    stored(0, n.to_string().as_bytes()).len()
+}
+
+/// All that has to be read is told of, also what is behind a damage.
+#[test]
+fn progress_comes_to_all_bytes() {
+    for damaged in [false, true] {
+        let ground = killed(9);
+        if damaged {
+            let path = ground.segment(2);
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[26] ^= 1;
+            std::fs::write(path, bytes).unwrap();
+        }
+        let (config, dir) = (ground.config.clone(), ground.log_dir());
+        let r = Recovery {
+            dir: &dir,
+            config: &config,
+            recovery_point: 0,
+            clean: false,
+            now: ground.now(),
+        };
+        let prepared = prepare(&r).unwrap();
+        let told = std::cell::Cell::new(0);
+        let mut opened = Vec::new();
+        for found in &prepared.segments {
+            opened.push(open(&r, &prepared, found, &|n| told.set(told.get() + n)).unwrap());
+        }
+        assert_eq!(told.get(), 243);
+        assert_eq!(assemble(&r, opened).unwrap().next, if damaged { 2 } else { 9 });
+    }
+}
