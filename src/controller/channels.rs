@@ -27,6 +27,8 @@ use crate::util::shutdown::{Shutdown, Stop};
 pub enum Answer {
     /// The broker knows of a newer controller (error 11).
     Refused(BrokerId),
+    /// The broker took its roles, or has taken them before.
+    Took(BrokerId),
     /// The broker was told to delete these copies: its error for each, 0 if it is gone.
     Deleted(BrokerId, Vec<(TopicPartition, i16)>),
 }
@@ -245,7 +247,8 @@ impl Sender {
             Request::LeaderAndIsr(request) => {
                 let response = connection.call(request).await?;
                 self.log_errors("LeaderAndIsr", &response);
-                Ok(self.refusal(response.error))
+                let took = (response.error == 0).then_some(Answer::Took(self.to));
+                Ok(self.refusal(response.error).or(took))
             }
             Request::UpdateMetadata(request) => {
                 let version = self.settings.update_metadata_version;

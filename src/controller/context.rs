@@ -100,6 +100,10 @@ pub struct Context {
     /// Brokers that are being taken for gone though they are back already (a bounce between two looks):
     /// nobody is elected over their heads.
     pub returning: BTreeSet<BrokerId>,
+    /// Per partition: members of the ISR who are in it from before their present registration, while others
+    /// are not. They lead only if nobody better lives, and leave the ISR as soon as one of the others is
+    /// heard: registered it may be and dead all the same.
+    pub distrusted: BTreeMap<TopicPartition, Vec<BrokerId>>,
     /// All topics.
     pub topics: BTreeMap<Arc<str>, Topic>,
     /// Per topic: whether an out-of-sync replica may lead. Read from the topic's config just before a
@@ -122,6 +126,11 @@ impl Context {
     /// Whether the broker is registered and not shutting down: it may be given leaderships.
     pub fn is_live(&self, id: BrokerId) -> bool {
         self.is_registered(id) && !self.shutting_down.contains(&id)
+    }
+
+    /// Whether the broker may lead the partition rather than another member of the ISR.
+    pub fn trusts(&self, at: &TopicPartition, id: BrokerId) -> bool {
+        self.distrusted.get(at).is_none_or(|ids| !ids.contains(&id))
     }
 
     /// The partition, if known.

@@ -12,6 +12,12 @@ use crate::cluster::{BrokerId, LeaderAndIsr, TopicPartition};
 pub enum Aim {
     /// A registered leader, created or elected if need be, and no unregistered member in the ISR.
     Lead,
+    /// As [`Aim::Lead`], and written even if nothing changes, so that what the leader has proposed
+    /// before is refused: it may count a broker in that is gone.
+    Fence,
+    /// The ISR and leadership without these: they are in it from before their present registration, and
+    /// somebody better has just been heard.
+    Evict(Vec<BrokerId>),
     /// Led by its preferred replica.
     Prefer,
     /// The broker neither leads nor is in the ISR, as it wants to shut down.

@@ -69,6 +69,10 @@ impl Reign {
                     "[Controller {}]: Broker {id} knows of a controller newer than epoch {}, ZooKeeper does not; its requests are lost",
                     self.context.me, self.context.epoch);
             }
+            Event::Answered(Answer::Took(id)) => {
+                let plan = brokers::heard(&mut self.context, id);
+                self.carry_out(plan, channels).await?;
+            }
             Event::Answered(Answer::Deleted(id, partitions)) => {
                 let plan = deletion::answered(&mut self.context, id, &partitions);
                 self.carry_out(plan, channels).await?;
@@ -283,7 +287,8 @@ impl Reign {
             }
         }
         let states = self.store.states(changed.into_iter().collect()).await?;
-        let plan = topics::isr_changed(&mut self.context, states.into_iter().collect());
+        let states = states.into_iter().map(|(at, (state, _))| (at, state));
+        let plan = topics::isr_changed(&mut self.context, states.collect());
         self.carry_out(plan, channels).await?;
         self.forget_isr_changes(names).await
     }
@@ -391,7 +396,7 @@ impl Reign {
     /// Reads the states of partitions before a decision that may refuse: leaders tell of grown in-sync
     /// sets only seconds later, and a refusal writes nothing that would meet the newer state.
     async fn read_again(&mut self, partitions: Vec<TopicPartition>) -> Result<()> {
-        for (at, state) in self.store.states(partitions).await? {
+        for (at, (state, _)) in self.store.states(partitions).await? {
             if let Some(partition) = self.context.partition_mut(&at) {
                 partition.leadership = Some(state);
             }

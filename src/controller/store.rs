@@ -64,11 +64,12 @@ impl Store {
         Ok(brokers)
     }
 
-    /// Leaders and ISRs of these partitions; those without a state node are left out.
+    /// Leaders and ISRs of these partitions, and the transactions that wrote them; those without a state
+    /// node are left out.
     pub(super) async fn states(
         &self,
         partitions: Vec<TopicPartition>,
-    ) -> Result<BTreeMap<TopicPartition, LeaderAndIsr>> {
+    ) -> Result<BTreeMap<TopicPartition, (LeaderAndIsr, i64)>> {
         let session = self.session.clone();
         let read = each(partitions, move |at| {
             let session = session.clone();
@@ -189,7 +190,7 @@ impl Store {
             Ok(OpResult::Set(stat)) => Ok(Outcome::Written(stat.version)),
             Ok(_) => Ok(Outcome::Written(0)),
             Err(Failed { code, .. }) if [ErrorCode::BAD_VERSION, ErrorCode::NODE_EXISTS].contains(&code) => {
-                let found = state(&self.session, &write.at).await?;
+                let found = state(&self.session, &write.at).await?.map(|(found, _)| found);
                 // After a lost connection this write may meet its own first sending.
                 let echo = found.as_ref().is_some_and(|found| {
                     let version = match write.expect {
@@ -336,13 +337,13 @@ pub(super) fn data(node: &Node) -> &[u8] {
     node.data.as_deref().unwrap_or_default()
 }
 
-async fn state(session: &Session, at: &TopicPartition) -> zookeeper::Result<Option<LeaderAndIsr>> {
+async fn state(session: &Session, at: &TopicPartition) -> zookeeper::Result<Option<(LeaderAndIsr, i64)>> {
     let path = paths::partition_state(&at.topic, at.partition);
     let Some(node) = session.get(&path).await? else {
         return Ok(None);
     };
     match znodes::leader_and_isr::decode(data(&node), node.stat.version) {
-        Ok(state) => Ok(Some(state)),
+        Ok(state) => Ok(Some((state, node.stat.mzxid))),
         Err(e) => {
             error!(target: CONTROLLER, "{path} cannot be read; partition {at} is passed over: {e}");
             Ok(None)

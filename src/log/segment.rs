@@ -210,6 +210,21 @@ impl Segment {
         }))
     }
 
+    /// An offset at which an entry begins that is at `position` or not far before it.
+    pub(crate) fn offset_near(&self, position: u64) -> Result<Offset> {
+        // The index is searched by offset: halve the offsets until the entry is found.
+        let indexed = || self.index.last().map_or(self.base, |p| p.offset) + 1;
+        let (mut low, mut high) = (self.base, self.end()?.unwrap_or_else(indexed));
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            match self.index.lookup(middle)?.position <= position {
+                true => low = middle,
+                false => high = middle,
+            }
+        }
+        Ok(self.index.lookup(low)?.offset)
+    }
+
     /// The offset after its last message, if from the last index entry on it holds whole messages with
     /// rising offsets up to its last byte.
     pub(crate) fn end(&self) -> Result<Option<Offset>> {

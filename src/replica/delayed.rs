@@ -7,7 +7,7 @@ use super::error::AfterAppend;
 
 /// What one partition says to a produce that waits for its replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Replicated {
+pub enum Replicated {
     /// Not all in-sync replicas have it.
     NotYet,
     /// They have.

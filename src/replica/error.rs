@@ -86,6 +86,19 @@ pub enum Error {
     /// The log refused or failed.
     #[error(transparent)]
     Log(#[from] log::Error),
+    /// A leader has other messages than a follower where the follower's were committed, and the topic
+    /// forbids to lose those.
+    #[error(
+        "the leader's copy of partition {partition} differs from offset {at} on, below the high watermark {high_watermark}"
+    )]
+    CommittedDiffers {
+        /// Which.
+        partition: TopicPartition,
+        /// Where the copies part.
+        at: Offset,
+        /// The follower's.
+        high_watermark: Offset,
+    },
     /// A leader did not give a follower what it asked for.
     #[error("the leader answered for partition {partition}: {}", ErrorCode(*code))]
     Refused {

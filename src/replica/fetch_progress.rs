@@ -9,33 +9,66 @@ use crate::cluster::TopicPartition;
 use crate::util::clock::Mono;
 use crate::util::java;
 
+/// The first pause of those that grow.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
+/// The pause after so many failures in a row: short at first, `longest` at last.
+pub(super) fn growing(failures: u32, longest: Duration) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << failures.min(20)).min(longest)
+}
+
 /// Partitions that wait after a failure.
 #[derive(Debug, Default)]
 pub(super) struct FetchProgress {
-    delayed: HashMap<TopicPartition, Mono>,
+    waiting: HashMap<TopicPartition, Wait>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    until: Mono,
+    failures: u32,
 }
 
 impl FetchProgress {
     /// Does not ask for it before `now + delay`.
     pub(super) fn delay(&mut self, id: &TopicPartition, now: Mono, delay: Duration) {
-        self.delayed.insert(id.clone(), now + delay);
+        let wait = Wait {
+            until: now + delay,
+            failures: 0,
+        };
+        self.waiting.insert(id.clone(), wait);
+    }
+
+    /// Asks for it again soon, and less soon each time, at last after `longest`.
+    pub(super) fn retry(&mut self, id: &TopicPartition, now: Mono, longest: Duration) {
+        let failures = self.waiting.get(id).map_or(0, |w| w.failures);
+        let wait = Wait {
+            until: now + growing(failures, longest),
+            failures: failures.saturating_add(1),
+        };
+        self.waiting.insert(id.clone(), wait);
+    }
+
+    /// It was answered.
+    pub(super) fn succeeded(&mut self, id: &TopicPartition) {
+        if !self.waiting.is_empty() {
+            self.waiting.remove(id);
+        }
+    }
+
+    /// Forgets those that are not to be copied any more.
+    pub(super) fn retain(&mut self, keep: impl Fn(&TopicPartition) -> bool) {
+        self.waiting.retain(|id, _| keep(id));
     }
 
     /// Whether it may be asked for.
-    pub(super) fn is_due(&mut self, id: &TopicPartition, now: Mono) -> bool {
-        match self.delayed.get(id) {
-            Some(until) if now < *until => false,
-            Some(_) => {
-                self.delayed.remove(id);
-                true
-            }
-            None => true,
-        }
+    pub(super) fn is_due(&self, id: &TopicPartition, now: Mono) -> bool {
+        self.waiting.is_empty() || self.waiting.get(id).is_none_or(|w| now >= w.until)
     }
 
     /// When the first one that waits may be asked for.
     pub(super) fn next_due(&self) -> Option<Mono> {
-        self.delayed.values().min().copied()
+        self.waiting.values().map(|w| w.until).min()
     }
 }
 
@@ -44,34 +77,6 @@ pub(super) fn fetcher_of(id: &TopicPartition, fetchers: usize) -> usize {
     let hash = java::string_hash(&id.topic);
     let hash = hash.wrapping_mul(31).wrapping_add(id.partition) & i32::MAX;
     usize::try_from(hash).unwrap_or(0) % fetchers.max(1)
-}
-
-/// What a follower whose end the leader does not know must do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OutOfRange {
-    /// Cut the log to the leader's end.
-    CutTo(i64),
-    /// The leader's end is below, but the topic forbids to lose what is here.
-    Forbidden,
-    /// Drop everything and begin at the leader's first offset.
-    StartAt(i64),
-    /// The leader has the follower's end by now: ask again.
-    Again,
-}
-
-/// Compares the copy's end with the leader's first and next offsets.
-pub(super) fn out_of_range(mine: i64, leader_start: i64, leader_end: i64, may_lose: bool) -> OutOfRange {
-    if leader_end < mine {
-        if may_lose {
-            OutOfRange::CutTo(leader_end)
-        } else {
-            OutOfRange::Forbidden
-        }
-    } else if leader_start > mine {
-        OutOfRange::StartAt(leader_start)
-    } else {
-        OutOfRange::Again
-    }
 }
 
 #[cfg(test)]
@@ -88,7 +93,22 @@ mod tests {
         assert!(progress.is_due(&b, at(14)));
         assert_eq!(progress.next_due(), Some(at(15)));
         assert!(progress.is_due(&a, at(15)));
+        progress.succeeded(&a);
         assert_eq!(progress.next_due(), None);
+    }
+
+    #[test]
+    fn a_leader_that_is_not_ready_is_asked_soon_and_then_less_often() {
+        let mut progress = FetchProgress::default();
+        let a = TopicPartition::new("t", 0);
+        let longest = Duration::from_millis(100);
+        let mut pauses = Vec::new();
+        for _ in 0..5 {
+            progress.retry(&a, Mono::from_millis(0), longest);
+            pauses.push(progress.next_due().unwrap().0.as_millis());
+        }
+        assert_eq!(pauses, [20, 40, 80, 100, 100]);
+        assert_eq!(growing(u32::MAX, longest), longest);
     }
 
     #[test]
@@ -99,13 +119,5 @@ mod tests {
             fetcher_of(&TopicPartition::new("a-long-topic-name-that-overflows", 3), 1),
             0
         );
-    }
-
-    #[test]
-    fn a_copy_beyond_the_leaders_end_is_cut_if_it_may_and_one_before_its_start_begins_anew() {
-        assert_eq!(out_of_range(10, 0, 8, true), OutOfRange::CutTo(8));
-        assert_eq!(out_of_range(10, 0, 8, false), OutOfRange::Forbidden);
-        assert_eq!(out_of_range(10, 12, 20, true), OutOfRange::StartAt(12));
-        assert_eq!(out_of_range(10, 5, 20, true), OutOfRange::Again);
     }
 }

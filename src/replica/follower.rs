@@ -11,6 +11,10 @@ pub(super) struct Follower {
     pub(super) end: Option<LogPosition>,
     /// When it last had all that there was.
     pub(super) caught_up: Mono,
+    /// When it fetched first in this leadership.
+    pub(super) first: Option<Mono>,
+    /// How many times in a row it has asked from below the high watermark.
+    pub(super) below: u32,
     /// The leader's end at its last fetch, and when that was.
     last: Option<(Offset, Mono)>,
 }
@@ -21,6 +25,8 @@ impl Follower {
         Follower {
             end: None,
             caught_up: now,
+            first: None,
+            below: 0,
             last: None,
         }
     }

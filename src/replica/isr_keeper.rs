@@ -91,8 +91,13 @@ impl ReplicaManager {
                     }
                 }
                 () = self.clock.sleep_until(next_look) => {
-                    next_look = self.clock.now() + look_interval;
-                    self.propose_without_lagging();
+                    let now = self.clock.now();
+                    // Who stood still until now could not hear its followers either: they get the time until
+                    // the next look.
+                    if now.since(next_look) <= look_interval {
+                        self.propose_without_lagging();
+                    }
+                    next_look = now + look_interval;
                 }
                 () = self.clock.sleep_until(next_tell) => {
                     let now = self.clock.now();
@@ -120,6 +125,7 @@ impl ReplicaManager {
         let now = self.clock.now();
         for partition in self.all() {
             if let Some(proposal) = partition.drop_lagging(self.settings.lag_time_max, now) {
+                self.meters.isr_shrinks.mark(now, 1);
                 self.proposals.push(partition, proposal);
             }
         }

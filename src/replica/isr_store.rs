@@ -11,7 +11,7 @@ use super::error::{Error, Result};
 
 /// What became of a conditional write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub enum Outcome {
     /// It stands there, in this version.
     Written(i32),
     /// Something else stood there first: this.

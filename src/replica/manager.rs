@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use ::log::{error, info, warn};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::cluster::{
@@ -16,7 +16,7 @@ use crate::config::broker::InterBrokerProtocol;
 use crate::config::{BrokerConfig, LogConfig};
 use crate::log::{self, Log, LogManager};
 use crate::message::Offset;
-use crate::metrics::Registry;
+use crate::metrics::{Meter, Name, Registry};
 use crate::protocol::leader_and_isr::PartitionStateInfo;
 use crate::util::blocking;
 use crate::util::clock::Clock;
@@ -28,8 +28,9 @@ use super::fetcher::FetcherSettings;
 use super::high_watermarks::HighWatermarks;
 use super::isr_keeper::Proposals;
 use super::isr_store::Store;
-use super::partition::{Decision, Partition, Role};
+use super::partition::Partition;
 use super::purgatory::WaitList;
+use super::standing::{Change, Decision, Role};
 use super::term::Term;
 use super::topic_meters::{Expiries, TopicMeters, TopicRates};
 
@@ -72,6 +73,31 @@ impl ReplicaSettings {
                 receive_buffer_bytes: config.replica_socket_receive_buffer_bytes,
                 fetch_version: i16::from(config.inter_broker_protocol >= InterBrokerProtocol::V0_9_0),
             },
+        }
+    }
+}
+
+/// What is counted.
+#[derive(Debug)]
+pub(super) struct Meters {
+    /// Proposals to take a replica into an in-sync set.
+    pub(super) isr_expands: Arc<Meter>,
+    /// Proposals to leave lagging ones out.
+    pub(super) isr_shrinks: Arc<Meter>,
+    /// Messages that followers here cut off.
+    cut: Arc<Meter>,
+    /// Those of them that had been committed.
+    lost: Arc<Meter>,
+}
+
+impl Meters {
+    fn new(metrics: &Registry) -> Meters {
+        let meter = |name| metrics.meter(Name::new("kafka.server", "ReplicaManager", name, &[]));
+        Meters {
+            isr_expands: meter("IsrExpandsPerSec"),
+            isr_shrinks: meter("IsrShrinksPerSec"),
+            cut: meter("TruncatedMessagesPerSec"),
+            lost: meter("LostMessagesPerSec"),
         }
     }
 }
@@ -143,8 +169,9 @@ pub struct ReplicaManager {
     /// Of all topics together.
     pub(super) all_topics: Arc<TopicRates>,
     pub(super) expiries: Expiries,
-    /// Rings when something may follow another leader than before.
-    pub(super) roles_changed: Notify,
+    /// Counts the times when something may have begun to follow another leader.
+    pub(super) roles: watch::Sender<u64>,
+    pub(super) meters: Meters,
     partitions: RwLock<Partitions>,
     high_watermarks: HighWatermarks,
     /// Held while roles change: one controller's word at a time.
@@ -193,6 +220,7 @@ impl ReplicaManager {
             high_watermarks,
             all_topics: Arc::new(TopicRates::of_all(&settings.metrics)),
             expiries: Expiries::new(&settings.metrics),
+            meters: Meters::new(&settings.metrics),
             settings,
             logs,
             store,
@@ -200,7 +228,7 @@ impl ReplicaManager {
             clock,
             fatal,
             proposals: Proposals::default(),
-            roles_changed: Notify::new(),
+            roles: watch::Sender::new(0),
             partitions: RwLock::default(),
             controller: Mutex::new(ControllerEpoch(0)),
         }))
@@ -415,7 +443,7 @@ impl ReplicaManager {
             }
             outcomes.push((id, outcome));
         }
-        self.roles_changed.notify_one();
+        self.roles.send_modify(|n| *n += 1);
         Ok(outcomes)
     }
 
@@ -429,49 +457,42 @@ impl ReplicaManager {
             state,
             replicas,
         } = decision;
+        let decision = Decision { state, replicas };
         // Made even when the decision is refused: a produce then says that the leader is elsewhere.
         let partition = self.get_or_create(&id);
-        let current = partition.leader_epoch();
-        if state.leader_epoch <= current {
-            return Err(Error::StaleLeader {
-                request: state.leader_epoch,
-                current,
-            });
-        }
-        let me = self.settings.id;
-        if !replicas.contains(&me) {
-            return Err(Error::NotInReplicas {
-                broker: me,
-                partition: id,
-            });
-        }
+        partition.admits(&decision)?;
         // Only a partition made just now may have its log made while a directory is offline.
-        let is_new = state.leader_epoch == LeaderEpoch(0);
-        let (log, initial) = self.log_of(&partition, is_new, configs)?;
-        let decision = Decision { state, replicas };
-        let leader = decision.state.leader;
-        if leader == me {
-            partition.lead(log, &decision, initial, self.clock.now());
-            info!(target: "state.change.logger", "Broker {me} leads partition {id} from epoch {} on", decision.state.leader_epoch);
-        } else if partition.follow(log, &decision, initial) {
-            info!(target: "state.change.logger", "Broker {me} follows broker {leader} in partition {id} from epoch {} on", decision.state.leader_epoch);
-            if leader != BrokerId::NONE {
-                partition.cut_follower(leader, |log, high_watermark| log.truncate_to(high_watermark))?;
+        let is_new = decision.state.leader_epoch == LeaderEpoch(0);
+        let (log, checkpoint) = self.log_of(&partition, is_new, configs)?;
+        let (me, leader) = (self.settings.id, decision.state.leader);
+        let epoch = decision.state.leader_epoch;
+        match partition.take(log, &decision, checkpoint, self.clock.now())? {
+            Change::Leads(missing) => {
+                info!(target: "state.change.logger", "Broker {me} leads partition {id} from epoch {epoch} on");
+                if missing > 0 {
+                    warn!(
+                        "Broker {me} leads partition {id} from epoch {epoch} on without {missing} messages, or more, that were committed: they are lost unless a replica that has them leads again"
+                    );
+                }
             }
+            Change::Follows => {
+                info!(target: "state.change.logger", "Broker {me} follows broker {leader} in partition {id} from epoch {epoch} on");
+            }
+            Change::StillLeads | Change::StillFollows => {}
         }
         Ok(())
     }
 
-    /// The partition's log, made if need be, and the high watermark that it begins with.
+    /// The partition's log, made if need be, and the high watermark that it begins with if it is new here.
     fn log_of(
         &self,
         partition: &Partition,
         is_new: bool,
         configs: &HashMap<Arc<str>, Result<LogConfig>>,
-    ) -> Result<(Arc<Log>, Offset)> {
+    ) -> Result<(Arc<Log>, Option<Offset>)> {
         if let Some(log) = partition.log() {
             log.check_directory()?;
-            return Ok((log, partition.high_watermark()));
+            return Ok((log, None));
         }
         let id = &partition.id;
         let log = match self.logs.find(id, is_new)? {
@@ -491,11 +512,11 @@ impl ReplicaManager {
                 self.logs.get_or_create(id, config)?
             }
         };
-        let initial = self.high_watermarks.of(&log).unwrap_or_else(|| {
+        let checkpoint = self.high_watermarks.of(&log).unwrap_or_else(|| {
             info!("No checkpointed highwatermark is found for partition {id}");
             0
         });
-        Ok((log, initial))
+        Ok((log, Some(checkpoint)))
     }
 
     /// Stops copying these partitions, and with `delete` forgets them and deletes their logs
@@ -525,7 +546,9 @@ impl ReplicaManager {
             let outcome = self.stop_one(&id, delete);
             (id, outcome)
         });
-        Ok(stopped.collect())
+        let stopped = stopped.collect();
+        self.roles.send_modify(|n| *n += 1);
+        Ok(stopped)
     }
 
     fn stop_one(&self, id: &TopicPartition, delete: bool) -> Result<()> {
@@ -549,6 +572,14 @@ impl ReplicaManager {
                 error!("The log of partition {id} cannot be deleted: {e}");
                 Err(e.into())
             }
+        }
+    }
+
+    /// So many messages were cut off a copy, of which so many had been committed.
+    pub(super) fn count_cut(&self, cut: u64, lost: u64) {
+        if cut > 0 {
+            self.meters.cut.mark(self.clock.now(), cut);
+            self.meters.lost.mark(self.clock.now(), lost);
         }
     }
 

@@ -1,29 +1,26 @@
-//! One partition as this broker sees it: its role in it, its log, its high watermark.
+//! One partition as this broker sees it: its log, and its [`Standing`] behind locks.
 //!
-//! ```text
-//!             become leader                     become follower
-//!  no role ────────────────> leader(epoch e) ──────────────────> follower(epoch e+1) ──> leader ...
-//! ```
-//!
-//! Two locks, always in this order and never held over an await: `standing` (shared while reading or
-//! appending, so that a role does not change beneath; exclusive to change it) and `progress` (short).
+//! Two locks, always in this order and never held over an await: `log` (shared while reading or
+//! appending, so that the role does not change beneath; exclusive to change it) and `standing` (short).
+
+mod following;
 
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
-use crate::cluster::{BrokerId, ControllerEpoch, LeaderAndIsr, LeaderEpoch, TopicPartition};
+use crate::cluster::{BrokerId, LeaderAndIsr, TopicPartition};
 use crate::log::{Appended, Fetched, Log, LogPosition};
 use crate::message::Offset;
 use crate::metrics::{Name, Registry, Scope};
 use crate::util::clock::{Mono, WallMs};
 
-use super::delayed::{Replicated, produce_done};
-use super::error::{AfterAppend, Error, Result};
-use super::isr::Isr;
+use super::delayed::Replicated;
+use super::error::{Error, Result};
 use super::isr_store::Outcome;
 use super::purgatory::WaitList;
+use super::standing::{Change, Copy, Decision, Role, Standing};
 use super::term::Term;
 use super::topic_meters::TopicMeters;
 
@@ -31,9 +28,9 @@ use super::topic_meters::TopicMeters;
 #[derive(Debug)]
 pub(super) struct Partition {
     pub(super) id: TopicPartition,
-    me: BrokerId,
-    standing: RwLock<Standing>,
-    progress: Mutex<Progress>,
+    /// Of this broker's replica; there is none before the first decision that names it.
+    log: RwLock<Option<Arc<Log>>>,
+    standing: Mutex<Standing>,
     /// Fetches that wait for more to read.
     pub(super) readers: WaitList,
     /// Produces that wait for replicas.
@@ -42,46 +39,6 @@ pub(super) struct Partition {
     pub(super) meters: Arc<TopicMeters>,
     /// While the partition is one of the manager's.
     gauges: Mutex<Option<Scope>>,
-}
-
-/// What the controller decided last.
-#[derive(Debug)]
-struct Standing {
-    role: Role,
-    /// Of this broker's replica; there is none before the first decision that names it.
-    log: Option<Arc<Log>>,
-    assigned: Vec<BrokerId>,
-    /// Of the present leadership; see [`Partition::term`].
-    term: Option<Term>,
-    /// -1 before the first decision.
-    leader_epoch: LeaderEpoch,
-    controller_epoch: ControllerEpoch,
-}
-
-/// What this broker does in a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// Nothing yet, or no more.
-    None,
-    /// Takes writes and serves followers.
-    Leader,
-    /// Copies from that broker; [`BrokerId::NONE`] if there is no leader.
-    Follower(BrokerId),
-}
-
-/// What moves with every append and fetch.
-#[derive(Debug)]
-struct Progress {
-    high_watermark: LogPosition,
-    /// Of the partition's leader; what it says is meaningless to a follower.
-    isr: Isr,
-}
-
-/// What the controller decided, as it arrives.
-#[derive(Clone, Debug)]
-pub(super) struct Decision {
-    pub(super) state: LeaderAndIsr,
-    pub(super) replicas: Vec<BrokerId>,
 }
 
 /// Who reads.
@@ -118,26 +75,10 @@ pub struct Read {
 impl Partition {
     /// No role, no log.
     pub(super) fn new(id: TopicPartition, me: BrokerId, meters: Arc<TopicMeters>) -> Partition {
-        let start = LogPosition {
-            offset: 0,
-            segment: 0,
-            position: 0,
-        };
         Partition {
+            standing: Mutex::new(Standing::new(id.clone(), me)),
             id,
-            me,
-            standing: RwLock::new(Standing {
-                role: Role::None,
-                log: None,
-                assigned: Vec::new(),
-                term: None,
-                leader_epoch: LeaderEpoch(-1),
-                controller_epoch: ControllerEpoch(0),
-            }),
-            progress: Mutex::new(Progress {
-                high_watermark: start,
-                isr: Isr::new(me, vec![me], &[], 0, Mono::default()),
-            }),
+            log: RwLock::new(None),
             readers: WaitList::default(),
             writers: WaitList::default(),
             meters,
@@ -167,32 +108,28 @@ impl Partition {
             .take();
     }
 
-    fn standing(&self) -> RwLockReadGuard<'_, Standing> {
-        self.standing
-            .read()
-            .expect("a holder of a partition's standing panicked")
+    fn hold(&self) -> RwLockReadGuard<'_, Option<Arc<Log>>> {
+        self.log.read().expect("a holder of a partition's log panicked")
     }
 
-    fn standing_mut(&self) -> RwLockWriteGuard<'_, Standing> {
-        self.standing
-            .write()
-            .expect("a holder of a partition's standing panicked")
+    fn hold_alone(&self) -> RwLockWriteGuard<'_, Option<Arc<Log>>> {
+        self.log.write().expect("a holder of a partition's log panicked")
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing
             .lock()
-            .expect("a holder of a partition's progress panicked")
+            .expect("a holder of a partition's standing panicked")
     }
 
     /// The role in force.
     pub(super) fn role(&self) -> Role {
-        self.standing().role
+        self.standing().role()
     }
 
     /// The leadership in force, if this broker leads.
     pub(super) fn term(&self) -> Option<Term> {
-        self.standing().term
+        self.standing().term()
     }
 
     /// The log as the leader sees it.
@@ -200,29 +137,25 @@ impl Partition {
     /// # Errors
     /// [`Error::NotLeader`]
     pub(super) fn led_log(&self) -> Result<Arc<Log>> {
-        self.standing().led(&self.id).cloned()
+        self.led(&self.hold()).cloned()
     }
 
     /// The local log, if there is a replica here.
     pub(super) fn log(&self) -> Option<Arc<Log>> {
-        self.standing().log.clone()
-    }
-
-    /// The epoch of the decision in force.
-    pub(super) fn leader_epoch(&self) -> LeaderEpoch {
-        self.standing().leader_epoch
+        self.hold().clone()
     }
 
     /// Up to where consumers may read.
     pub(super) fn high_watermark(&self) -> Offset {
-        self.progress().high_watermark.offset
+        self.standing().high_watermark().offset
     }
 
     /// In-sync and assigned replicas, if this broker leads.
     pub(super) fn sync_state(&self) -> Option<(usize, usize)> {
         let standing = self.standing();
-        (standing.role == Role::Leader)
-            .then(|| (self.progress().isr.members().len(), standing.assigned.len()))
+        standing
+            .leads()
+            .then(|| (standing.in_sync().len(), standing.assigned().len()))
     }
 
     /// All waiting requests look again.
@@ -231,16 +164,33 @@ impl Partition {
         self.writers.wake();
     }
 
+    /// The held log, if this broker leads.
+    fn led<'a>(&self, held: &'a Option<Arc<Log>>) -> Result<&'a Arc<Log>> {
+        match held {
+            Some(log) if self.standing().leads() => Ok(log),
+            _ => Err(Error::NotLeader(self.id.clone())),
+        }
+    }
+
+    fn readable<'a>(&self, held: &'a Option<Arc<Log>>, reader: Reader) -> Result<&'a Arc<Log>> {
+        match reader {
+            Reader::Debugger => held
+                .as_ref()
+                .ok_or_else(|| Error::ReplicaNotAvailable(self.id.clone())),
+            _ => self.led(held),
+        }
+    }
+
     /// Appends as the leader, for `acks`.
     ///
     /// # Errors
     /// [`Error::NotLeader`]; [`Error::NotEnoughReplicas`] for acks -1; what the log refuses.
     pub(super) fn append(&self, set: BytesMut, acks: i16, now: WallMs) -> Result<Appended> {
         let appended = {
-            let standing = self.standing();
-            let log = standing.led(&self.id)?;
+            let held = self.hold();
+            let log = self.led(&held)?;
             if acks == -1 {
-                self.check_in_sync(log)?;
+                self.standing().check_in_sync(log.config().min_insync_replicas)?;
             }
             let appended = log.append_as_leader(set, now)?;
             if self.raise_high_watermark(log) {
@@ -252,55 +202,27 @@ impl Partition {
         Ok(appended)
     }
 
-    fn check_in_sync(&self, log: &Log) -> Result<()> {
-        let there = self.progress().isr.members().len();
-        let least = log.config().min_insync_replicas;
-        if i32::try_from(there).unwrap_or(i32::MAX) < least {
-            return Err(Error::NotEnoughReplicas {
-                partition: self.id.clone(),
-                there,
-                least,
-            });
-        }
-        Ok(())
-    }
-
     /// Sets the high watermark to what all in-sync replicas have, if that is more. Says whether it rose.
     fn raise_high_watermark(&self, log: &Log) -> bool {
-        let mut progress = self.progress();
-        let Some(agreed) = progress.isr.high_watermark(log.end()) else {
-            return false;
-        };
-        let old = progress.high_watermark;
-        if agreed.offset < old.offset {
-            return false;
+        let mut standing = self.standing();
+        let rose = standing.raise_high_watermark(log.end());
+        if rose {
+            log.set_high_watermark(standing.high_watermark().offset);
         }
-        // The same offset may have moved to a new segment.
-        progress.high_watermark = agreed;
-        log.set_high_watermark(agreed.offset);
-        agreed.offset > old.offset
+        rose
     }
 
     /// Whether an append with acks -1 whose last message has offset `last` is as safe as it must be.
     pub(super) fn replicated(&self, last: Offset) -> Replicated {
-        let standing = self.standing();
-        let Ok(log) = standing.led(&self.id) else {
-            return Replicated::Failed(match standing.role {
-                Role::None => AfterAppend::Gone,
-                _ => AfterAppend::NotLeader,
-            });
-        };
-        let progress = self.progress();
-        produce_done(
-            last,
-            progress.high_watermark.offset,
-            progress.isr.members().len(),
-            log.config().min_insync_replicas,
-        )
+        let held = self.hold();
+        // Without a log nothing is led, and then it does not matter how many are asked for.
+        let least = held.as_ref().map_or(1, |log| log.config().min_insync_replicas);
+        self.standing().replicated(last, least)
     }
 
-    /// Reads, and for a follower notes what its question tells. Returns with it the set that should be
-    /// in sync from now on, if the follower has caught up and is to join; it is proposed already.
+    /// Reads. A follower's question tells what it has; `is_new` says that it is not merely looked at again.
+    /// Returns with the answer the set that should be in sync from now on, if the follower has caught up
+    /// and is to join; it is proposed already.
     ///
     /// # Errors
     /// [`Error::NotLeader`], [`Error::ReplicaNotAvailable`], [`Error::NotAssigned`], or the log's.
@@ -309,43 +231,41 @@ impl Partition {
         offset: Offset,
         max_bytes: i32,
         reader: Reader,
+        is_new: bool,
         now: Mono,
     ) -> (Result<Read>, Option<LeaderAndIsr>) {
-        let standing = self.standing();
-        let log = match standing.readable(&self.id, reader) {
+        let held = self.hold();
+        let log = match self.readable(&held, reader) {
             Ok(log) => log,
             Err(e) => return (Err(e), None),
         };
-        let high_watermark = self.progress().high_watermark.offset;
-        let Reader::Follower(follower) = reader else {
-            let fetched = log.read(offset, max_bytes, Some(high_watermark));
-            let read = fetched.map(|fetched| Read {
+        let high_watermark = self.high_watermark();
+        let answer = |fetched: crate::log::Result<Fetched>| match fetched {
+            Ok(fetched) => Ok(Read {
                 high_watermark,
                 fetched,
-            });
-            return (read.map_err(Error::from), None);
+            }),
+            Err(e) => Err(e.into()),
         };
-        let leader_end = log.end().offset;
+        let Reader::Follower(follower) = reader else {
+            return (answer(log.read(offset, max_bytes, Some(high_watermark))), None);
+        };
+        let end = log.end().offset;
         let fetched = log.read(offset, max_bytes, None);
-        let change = {
-            let at = fetched.as_ref().ok().map(|f| f.at);
-            let mut progress = self.progress();
-            if !progress.isr.record_fetch(follower, at, leader_end, now) {
-                let partition = self.id.clone();
-                return (Err(Error::NotAssigned { follower, partition }), None);
-            }
-            let joined = progress.isr.wants_in(follower, high_watermark);
-            joined.map(|set| self.propose(&standing, &mut progress, set))
+        if !is_new {
+            return (answer(fetched), None);
+        }
+        let at = fetched.as_ref().ok().map(|f| f.at);
+        let noted = self.standing().fetched(follower, at, end, now);
+        let change = match noted {
+            Ok(change) => change,
+            Err(e) => return (Err(e), None),
         };
         if self.raise_high_watermark(log) {
             self.readers.wake();
         }
         self.writers.wake();
-        let read = fetched.map(|fetched| Read {
-            high_watermark,
-            fetched,
-        });
-        (read.map_err(Error::from), change)
+        (answer(fetched), change)
     }
 
     /// Where what `reader` may see ends.
@@ -353,11 +273,11 @@ impl Partition {
     /// # Errors
     /// As for [`read`](Self::read).
     pub(super) fn readable_end(&self, reader: Reader) -> Result<LogPosition> {
-        let standing = self.standing();
-        let log = standing.readable(&self.id, reader)?;
+        let held = self.hold();
+        let log = self.readable(&held, reader)?;
         Ok(match reader {
             Reader::Follower(_) => log.end(),
-            _ => self.progress().high_watermark,
+            _ => self.standing().high_watermark(),
         })
     }
 
@@ -370,14 +290,14 @@ impl Partition {
         reader: Reader,
         now: WallMs,
     ) -> Result<Vec<Offset>> {
-        let standing = self.standing();
-        let log = standing.readable(&self.id, reader)?;
+        let held = self.hold();
+        let log = self.readable(&held, reader)?;
         if max < 0 {
             return Err(Error::NegativeCount(max));
         }
         let mut offsets = log.offsets_before(timestamp, max, now);
         if reader == Reader::Consumer {
-            let high_watermark = self.progress().high_watermark.offset;
+            let high_watermark = self.high_watermark();
             if offsets.iter().any(|o| *o > high_watermark) {
                 offsets.retain(|o| *o <= high_watermark);
                 offsets.insert(0, high_watermark);
@@ -386,76 +306,57 @@ impl Partition {
         Ok(offsets)
     }
 
-    /// Takes the lead as decided. `initial` is the high watermark if the log is new to this partition.
-    pub(super) fn lead(&self, log: Arc<Log>, decision: &Decision, initial: Offset, now: Mono) {
-        {
-            let mut standing = self.standing_mut();
-            let mut progress = self.progress();
-            standing.take(decision);
-            let isr = decision.state.isr.clone();
-            let version = decision.state.zk_version;
-            if standing.role == Role::Leader {
-                progress.isr.renew(isr, &decision.replicas, version, now);
-            } else {
-                progress.isr = Isr::new(self.me, isr, &decision.replicas, version, now);
-                let known = match &standing.log {
-                    Some(_) => progress.high_watermark.offset,
-                    None => initial,
-                };
-                let end = log.end();
-                let kept = known.clamp(log.start_offset(), end.offset);
-                progress.high_watermark = log.locate(kept).unwrap_or(end);
+    /// Takes a role as decided. `checkpoint` is the high watermark if the log is new to this partition.
+    ///
+    /// # Errors
+    /// [`Error::StaleLeader`], [`Error::NotInReplicas`]
+    pub(super) fn take(
+        &self,
+        log: Arc<Log>,
+        decision: &Decision,
+        checkpoint: Option<Offset>,
+        now: Mono,
+    ) -> Result<Change> {
+        let change = {
+            let mut held = self.hold_alone();
+            let mut standing = self.standing();
+            standing.admits(decision)?;
+            let end = log.end();
+            let copy = Copy {
+                start: log.start_offset(),
+                end,
+                checkpoint,
+            };
+            let change = standing.take(decision, copy, now);
+            if let Change::Leads(_) = change {
+                let at = log.locate(standing.high_watermark().offset).unwrap_or(end);
+                standing.place_high_watermark(at, end);
             }
-            if standing.role != Role::Leader {
-                standing.term = Some(Term::begin());
-            }
-            standing.role = Role::Leader;
-            standing.log = Some(log.clone());
-            drop(progress);
-            self.raise_high_watermark(&log);
-        }
-        self.wake_all();
-    }
-
-    /// Follows as decided. Returns whether the leader is another than before, so that the log is to be
-    /// cut to the high watermark.
-    pub(super) fn follow(&self, log: Arc<Log>, decision: &Decision, initial: Offset) -> bool {
-        let changed = {
-            let mut standing = self.standing_mut();
-            let mut progress = self.progress();
-            standing.take(decision);
-            if standing.log.is_none() {
-                progress.high_watermark = LogPosition {
-                    offset: initial.min(log.end().offset),
-                    segment: 0,
-                    position: 0,
-                };
-            }
-            log.set_high_watermark(progress.high_watermark.offset);
-            standing.log = Some(log);
-            standing.term = None;
-            let role = Role::Follower(decision.state.leader);
-            std::mem::replace(&mut standing.role, role) != role
+            log.set_high_watermark(standing.high_watermark().offset);
+            *held = Some(log);
+            change
         };
         self.wake_all();
-        changed
+        Ok(change)
+    }
+
+    /// Whether a decision may be taken; see [`Standing::admits`].
+    pub(super) fn admits(&self, decision: &Decision) -> Result<()> {
+        self.standing().admits(decision)
     }
 
     /// Stops copying: the controller took this replica off duty. A leader stays one.
     pub(super) fn stop_following(&self) {
-        let mut standing = self.standing_mut();
-        if let Role::Follower(_) = standing.role {
-            standing.role = Role::Follower(BrokerId::NONE);
-        }
+        self.standing().stop_following();
     }
 
     /// Gives up role and log, because the log's directory has failed. Who waits is told that this broker
     /// does not lead, so that clients look for one that does.
     pub(super) fn go_offline(&self) {
         {
-            let mut standing = self.standing_mut();
-            standing.role = Role::Follower(BrokerId::NONE);
-            standing.log = None;
+            let mut held = self.hold_alone();
+            self.standing().go_offline();
+            *held = None;
         }
         self.wake_all();
     }
@@ -463,173 +364,36 @@ impl Partition {
     /// Gives up role and log: the partition is about to be removed.
     pub(super) fn resign(&self) {
         {
-            let mut standing = self.standing_mut();
-            standing.role = Role::None;
-            standing.term = None;
-            standing.log = None;
+            let mut held = self.hold_alone();
+            self.standing().resign();
+            *held = None;
         }
         self.wake_all();
     }
 
-    /// Appends what the leader sent and takes over its high watermark. Nothing if the log's end is not
-    /// `offset` (a role change came between) or this broker no longer follows `leader`.
-    pub(super) fn append_fetched(
-        &self,
-        leader: BrokerId,
-        offset: Offset,
-        set: Bytes,
-        leader_high_watermark: Offset,
-        now: WallMs,
-    ) -> Result<Option<Offset>> {
-        let standing = self.standing();
-        let Some(log) = standing
-            .log
-            .as_ref()
-            .filter(|_| standing.role == Role::Follower(leader))
-        else {
-            return Ok(None);
-        };
-        if log.end().offset != offset {
-            return Ok(None);
-        }
-        log.append_as_follower(set, now)?;
-        let end = log.end();
-        let mut progress = self.progress();
-        progress.high_watermark = LogPosition {
-            offset: leader_high_watermark.clamp(0, end.offset),
-            segment: 0,
-            position: 0,
-        };
-        log.set_high_watermark(progress.high_watermark.offset);
-        Ok(Some(end.offset))
-    }
-
-    /// Cuts a follower's log with `cut`, which the high watermark then does not exceed. Nothing if this
-    /// broker no longer follows `leader`.
-    pub(super) fn cut_follower(
-        &self,
-        leader: BrokerId,
-        cut: impl FnOnce(&Log, Offset) -> crate::log::Result<()>,
-    ) -> Result<()> {
-        let standing = self.standing();
-        if let Some(log) = standing
-            .log
-            .as_ref()
-            .filter(|_| standing.role == Role::Follower(leader))
-        {
-            let mut progress = self.progress();
-            cut(log, progress.high_watermark.offset)?;
-            let end = log.end().offset;
-            progress.high_watermark.offset = progress.high_watermark.offset.min(end);
-        }
-        Ok(())
-    }
-
     /// The set without members who lag, proposed, if there are any.
     pub(super) fn drop_lagging(&self, max_lag: Duration, now: Mono) -> Option<LeaderAndIsr> {
-        let standing = self.standing();
-        let log = standing.led(&self.id).ok()?;
-        let mut progress = self.progress();
-        let left = progress.isr.without_lagging(log.end().offset, max_lag, now)?;
-        Some(self.propose(&standing, &mut progress, left))
-    }
-
-    fn propose(&self, standing: &Standing, progress: &mut Progress, set: Vec<BrokerId>) -> LeaderAndIsr {
-        let list = |ids: &[BrokerId]| ids.iter().map(BrokerId::to_string).collect::<Vec<_>>().join(",");
-        let (old, verb) = (
-            progress.isr.members(),
-            if set.len() > progress.isr.members().len() {
-                "Expanding"
-            } else {
-                "Shrinking"
-            },
-        );
-        ::log::info!(
-            "Partition {} on broker {}: {verb} ISR for partition {} from {} to {}",
-            self.id,
-            self.me,
-            self.id,
-            list(old),
-            list(&set)
-        );
-        progress.isr.propose(set.clone());
-        LeaderAndIsr {
-            leader: self.me,
-            leader_epoch: standing.leader_epoch,
-            isr: set,
-            controller_epoch: standing.controller_epoch,
-            zk_version: progress.isr.zk_version(),
-        }
+        let held = self.hold();
+        let end = held.as_ref()?.end().offset;
+        self.standing().drop_lagging(end, max_lag, now)
     }
 
     /// Whether `proposal` is still what is being written.
     pub(super) fn still_proposes(&self, proposal: &LeaderAndIsr) -> bool {
-        let standing = self.standing();
-        standing.role == Role::Leader
-            && standing.leader_epoch == proposal.leader_epoch
-            && self.progress().isr.proposed() == Some(&proposal.isr)
+        self.standing().still_proposes(proposal)
     }
 
     /// Takes note of what became of a proposal. Returns whether the proposed set is in force now.
     pub(super) fn settle(&self, proposal: &LeaderAndIsr, outcome: Outcome) -> bool {
-        if !self.still_proposes(proposal) {
-            return false;
-        }
-        let standing = self.standing();
-        let Ok(log) = standing.led(&self.id) else {
+        let held = self.hold();
+        let Ok(log) = self.led(&held) else {
             return false;
         };
-        let installed = {
-            let mut progress = self.progress();
-            if standing.leader_epoch != proposal.leader_epoch {
-                return false;
-            }
-            match outcome {
-                Outcome::Written(version) => {
-                    progress.isr.installed(version);
-                    true
-                }
-                Outcome::Overtaken(there)
-                    if there.leader == self.me && there.leader_epoch == standing.leader_epoch =>
-                {
-                    progress.isr.adopted(there.isr, there.zk_version);
-                    false
-                }
-                Outcome::Overtaken(_) | Outcome::Gone => {
-                    progress.isr.fenced();
-                    false
-                }
-            }
-        };
+        let installed = self.standing().settle(proposal, outcome);
         if self.raise_high_watermark(log) {
             self.readers.wake();
         }
         self.writers.wake();
         installed
-    }
-}
-
-impl Standing {
-    fn take(&mut self, decision: &Decision) {
-        self.assigned.clone_from(&decision.replicas);
-        self.leader_epoch = decision.state.leader_epoch;
-        self.controller_epoch = decision.state.controller_epoch;
-    }
-
-    fn led(&self, id: &TopicPartition) -> Result<&Arc<Log>> {
-        match (&self.role, &self.log) {
-            (Role::Leader, Some(log)) => Ok(log),
-            _ => Err(Error::NotLeader(id.clone())),
-        }
-    }
-
-    fn readable(&self, id: &TopicPartition, reader: Reader) -> Result<&Arc<Log>> {
-        match reader {
-            Reader::Debugger => self
-                .log
-                .as_ref()
-                .ok_or_else(|| Error::ReplicaNotAvailable(id.clone())),
-            _ => self.led(id),
-        }
     }
 }

@@ -53,7 +53,7 @@ impl ReplicaManager {
     /// Without an error, and with fewer than `min_bytes`, waits until there is more or `max_wait` has
     /// passed, and then reads again: whatever is there is the answer. Losing the lead ends the wait.
     pub async fn fetch(&self, fetch: Fetch, wishes: &[Wish]) -> Vec<Result<Read>> {
-        let (first, waits) = self.read_all(&fetch, wishes);
+        let (first, waits) = self.read_all(&fetch, wishes, true);
         let bytes: usize = first.iter().flatten().map(bytes_of).sum();
         let enough = i64::try_from(bytes).unwrap_or(i64::MAX) >= i64::from(fetch.min_bytes);
         if fetch.max_wait.is_zero() || wishes.is_empty() || enough || first.iter().any(Result::is_err) {
@@ -63,7 +63,7 @@ impl ReplicaManager {
         // The slices hold files open; nobody needs those while waiting.
         drop(first);
         self.await_data(&fetch, &waits).await;
-        let (second, read) = self.read_all(&fetch, wishes);
+        let (second, read) = self.read_all(&fetch, wishes, false);
         self.count(&second, &read);
         second
     }
@@ -102,14 +102,15 @@ impl ReplicaManager {
         }
     }
 
-    /// Reads, and tells of each partition that can be read where in it.
-    fn read_all(&self, fetch: &Fetch, wishes: &[Wish]) -> (Vec<Result<Read>>, Vec<Waits>) {
+    /// Reads, and tells of each partition that can be read where in it. Not `is_new` is what is only looked
+    /// at again after a wait: a follower that has gone since must not seem to be there.
+    fn read_all(&self, fetch: &Fetch, wishes: &[Wish], is_new: bool) -> (Vec<Result<Read>>, Vec<Waits>) {
         let mut left = fetch.limit;
         let mut waits = Vec::with_capacity(wishes.len());
         let mut results = Vec::with_capacity(wishes.len());
         for wish in wishes {
             let max_bytes = wish.max_bytes.min(i32::try_from(left).unwrap_or(i32::MAX));
-            let read = self.read_one(fetch.reader, wish, max_bytes);
+            let read = self.read_one(fetch.reader, wish, max_bytes, is_new);
             if let Ok((partition, read)) = &read {
                 left = left.saturating_sub(bytes_of(read));
                 waits.push(Waits {
@@ -123,12 +124,25 @@ impl ReplicaManager {
         (results, waits)
     }
 
-    fn read_one(&self, reader: Reader, wish: &Wish, max_bytes: i32) -> Result<(Arc<Partition>, Read)> {
+    fn read_one(
+        &self,
+        reader: Reader,
+        wish: &Wish,
+        max_bytes: i32,
+        is_new: bool,
+    ) -> Result<(Arc<Partition>, Read)> {
         let id = &wish.partition;
         let partition = self.replica_for(id, reader)?;
         let now = self.clock.now();
-        let (read, change) = blocking::in_place(|| partition.read(wish.offset, max_bytes, reader, now));
+        let (read, change) =
+            blocking::in_place(|| partition.read(wish.offset, max_bytes, reader, is_new, now));
         if let Some(change) = change {
+            let joins = matches!(reader, Reader::Follower(id) if change.isr.contains(&id));
+            let meter = match joins {
+                true => &self.meters.isr_expands,
+                false => &self.meters.isr_shrinks,
+            };
+            meter.mark(now, 1);
             self.proposals.push(partition.clone(), change);
         }
         match read {

@@ -29,7 +29,7 @@ use super::dynamic::DynamicConfigManager;
 use super::handlers::Dispatch;
 use super::identity::{self, Wishes};
 use super::metadata_cache::MetadataCache;
-use super::registration::{self, Identity, Registration};
+use super::registration::{self, Identity, Membership, Registration};
 use super::services::Services;
 use super::{controlled_shutdown, local_host};
 use crate::admin;
@@ -307,8 +307,10 @@ async fn assemble(parts: &mut Parts, config: Arc<BrokerConfig>, metrics: Registr
     let handle = controller.handle();
     parts.controller = Some(controller);
 
+    let (membership, known) = watch::channel(Membership::Former);
     let services = Arc::new(Services {
         id,
+        membership: known,
         config: config.clone(),
         metadata,
         replicas,
@@ -341,7 +343,7 @@ async fn assemble(parts: &mut Parts, config: Arc<BrokerConfig>, metrics: Registr
         free_ports: config.listeners.iter().any(|l| l.port == 0),
         session_timeout: config.zookeeper_session_timeout,
     };
-    let registration = Registration::start(identity, zookeeper.clone(), clock.clone()).await?;
+    let registration = Registration::start(identity, zookeeper.clone(), clock.clone(), membership).await?;
     parts.registration = Some(registration);
 
     if config.controlled_shutdown_enable {

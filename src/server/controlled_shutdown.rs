@@ -54,6 +54,13 @@ pub(super) async fn leave(settings: &Settings, zookeeper: &Session, clock: &Cloc
                     settings.id,
                     left.join(",")
                 );
+                if is_last(settings, zookeeper, clock).await {
+                    info!(
+                        "[Kafka Server {}], no other broker is there to take them",
+                        settings.id
+                    );
+                    break;
+                }
             }
             Ok(answer) => {
                 info!(
@@ -125,6 +132,16 @@ async fn ask(
         .call_version(&request, settings.version)
         .await
         .map_err(transport)
+}
+
+/// Whether no other broker is registered: trying again would not help.
+async fn is_last(settings: &Settings, zookeeper: &Session, clock: &Clock) -> bool {
+    let registered = tokio::select! {
+        found = zookeeper.children(paths::BROKER_IDS) => found,
+        _ = clock.sleep(ZOOKEEPER_PATIENCE) => return false,
+    };
+    let me = settings.id.to_string();
+    matches!(registered, Ok(Some((ids, _))) if ids.iter().all(|id| *id == me))
 }
 
 async fn controller_address(settings: &Settings, zookeeper: &Session) -> Result<(String, i32), Failure> {

@@ -25,9 +25,11 @@ pub(super) fn of_replica(error: &replica::Error) -> ErrorCode {
         E::StaleLeader { .. } => ErrorCode::STALE_LEADER_EPOCH,
         E::Log(e) => of_log(e),
         // Classes of exceptions that 0.9.0.1 maps to nothing.
-        E::NotAssigned { .. } | E::NegativeCount(_) | E::Refused { .. } | E::TopicConfig { .. } => {
-            ErrorCode::UNKNOWN
-        }
+        E::NotAssigned { .. }
+        | E::NegativeCount(_)
+        | E::CommittedDiffers { .. }
+        | E::Refused { .. }
+        | E::TopicConfig { .. } => ErrorCode::UNKNOWN,
     }
 }
 

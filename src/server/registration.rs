@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::local_host;
 use crate::cluster::{Broker, BrokerId, Endpoint};
+use crate::replica::isr::SETTLING;
 use crate::util::clock::Clock;
 use crate::util::shutdown::{Shutdown, Stop};
 use crate::zookeeper::{self, Session, paths, znodes};
@@ -23,6 +24,33 @@ const RETRY: Duration = Duration::from_millis(500);
 /// How much longer than its timeout a dead session may live at least: ZooKeeper ends sessions at the beat
 /// of its own tick, two seconds unless configured otherwise, and grants none shorter than two ticks.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(4);
+
+/// How long after its former life's node went a broker waits before it makes its own: by then what was
+/// decided about that life has arrived, and has been refused. Besides, a controller of 0.9.0.1 compares ids
+/// only, and would not see that the broker had been gone (KAFKA-1120).
+const NOTICE: Duration = SETTLING;
+
+/// Whose life it is that ZooKeeper shows under this broker's id.
+///
+/// Until it is the present one, a controller takes this broker for what it was before: a leader, say, with
+/// all that it had then. What it decides on that ground is not for this broker to follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Membership {
+    /// A former one, or none.
+    Former,
+    /// The node is being made.
+    Asking,
+    /// The present one. Stays so when the node is made again in a later session.
+    Present,
+}
+
+impl Membership {
+    /// Waits while the node is being made; says whether the cluster knows the present life.
+    pub async fn is_present(mut membership: watch::Receiver<Membership>) -> bool {
+        let known = membership.wait_for(|m| *m != Membership::Asking).await;
+        known.is_ok_and(|m| *m == Membership::Present)
+    }
+}
 
 /// Why the first registration failed.
 #[derive(Debug, thiserror::Error)]
@@ -71,14 +99,20 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Registers and keeps the registration alive. Afterwards the node stands.
+    /// Registers and keeps the registration alive. Afterwards the node stands; `membership` tells those who
+    /// cannot wait for that.
     ///
     /// # Errors
     /// [`Error::Taken`] if the id belongs to another broker: at once if the other one's address
     /// cannot have been ours, else after a dead session's node would have gone.
-    pub async fn start(identity: Identity, zookeeper: Session, clock: Clock) -> Result<Registration, Error> {
+    pub async fn start(
+        identity: Identity,
+        zookeeper: Session,
+        clock: Clock,
+        membership: watch::Sender<Membership>,
+    ) -> Result<Registration, Error> {
         let (published, registered) = watch::channel(0);
-        let generation = register(&identity, &zookeeper, &clock).await?;
+        let generation = register(&identity, &zookeeper, &clock, Some(&membership)).await?;
         published.send_replace(generation);
         let shutdown = Shutdown::new();
         let task = tokio::spawn(keep(identity, zookeeper, clock, published, shutdown.stop()));
@@ -123,7 +157,7 @@ async fn keep(
         }
         info!("re-registering broker info in ZK for broker {}", identity.id);
         let outcome = tokio::select! {
-            outcome = register(&identity, &zookeeper, &clock) => outcome,
+            outcome = register(&identity, &zookeeper, &clock, None) => outcome,
             _ = stop.wait() => return,
         };
         match outcome {
@@ -142,8 +176,19 @@ async fn keep(
     }
 }
 
-/// Makes the node and returns the generation of the session that owns it.
-async fn register(identity: &Identity, zookeeper: &Session, clock: &Clock) -> Result<u64, Error> {
+/// Makes the node and returns the generation of the session that owns it. `membership` is told how far it
+/// is, the first time.
+async fn register(
+    identity: &Identity,
+    zookeeper: &Session,
+    clock: &Clock,
+    membership: Option<&watch::Sender<Membership>>,
+) -> Result<u64, Error> {
+    let tell = |now| {
+        if let Some(membership) = membership {
+            membership.send_replace(now);
+        }
+    };
     let failed = |source| Error::ZooKeeper {
         id: identity.id,
         source,
@@ -162,10 +207,15 @@ async fn register(identity: &Identity, zookeeper: &Session, clock: &Clock) -> Re
             jmx_port: -1,
             timestamp: clock.wall(),
         };
-        match zookeeper
+        tell(Membership::Asking);
+        let made = zookeeper
             .create_ephemeral_checked(&path, node.encode().as_bytes())
-            .await
-        {
+            .await;
+        tell(match made {
+            Ok(()) => Membership::Present,
+            Err(_) => Membership::Former,
+        });
+        match made {
             Ok(()) => {
                 let shown: Vec<_> = endpoints.iter().map(Endpoint::to_string).collect();
                 info!(
@@ -221,7 +271,7 @@ async fn register(identity: &Identity, zookeeper: &Session, clock: &Clock) -> Re
             return Err(taken);
         }
         tokio::select! {
-            _ = gone.fired() => {}
+            _ = gone.fired() => clock.sleep(NOTICE).await,
             _ = clock.sleep_until(deadline) => {}
         }
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::cluster::BrokerId;
 use crate::config::BrokerConfig;
 use crate::controller::ControllerHandle;
@@ -9,6 +11,7 @@ use crate::coordinator::GroupCoordinator;
 use crate::metrics::Registry;
 use crate::replica::ReplicaManager;
 use crate::server::metadata_cache::MetadataCache;
+use crate::server::registration::Membership;
 use crate::util::clock::Clock;
 use crate::zookeeper::Session;
 
@@ -27,6 +30,8 @@ pub struct Services {
     pub coordinator: Arc<GroupCoordinator>,
     /// Its session.
     pub zookeeper: Session,
+    /// Whether the cluster knows of this broker's present life.
+    pub membership: watch::Receiver<Membership>,
     /// This broker's candidate for controller.
     pub controller: ControllerHandle,
     /// Counts.

@@ -40,8 +40,16 @@ fn command() -> Command {
             .default_value(default)
     };
     Command::new("kafka dev")
-        .about("A ZooKeeper and a broker in one process, for development and tests")
-        .arg(port("port", "9092").help("The broker's port; 0 takes a free one"))
+        .about("A ZooKeeper and brokers in one process, for development and tests")
+        .arg(
+            Arg::new("brokers")
+                .long("brokers")
+                .value_name("NUMBER")
+                .value_parser(value_parser!(u16).range(1..=100))
+                .default_value("1")
+                .help("How many brokers, each with the port after the one before"),
+        )
+        .arg(port("port", "9092").help("The first broker's port; 0 takes free ones"))
         .arg(port("zookeeper-port", "2181").help("ZooKeeper's port; 0 takes a free one"))
         .arg(
             Arg::new("data-dir")
@@ -99,10 +107,11 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 
 fn settings(options: &ArgMatches) -> DevSettings {
     let many = |name: &str| options.get_many(name).unwrap_or_default().cloned().collect();
-    let port = |name: &str| *options.get_one::<u16>(name).expect("ports have defaults");
+    let number = |name: &str| *options.get_one::<u16>(name).expect("it has a default");
     DevSettings {
-        port: port("port"),
-        zookeeper_port: port("zookeeper-port"),
+        brokers: number("brokers"),
+        port: number("port"),
+        zookeeper_port: number("zookeeper-port"),
         data_dir: options.get_one("data-dir").cloned(),
         topics: many("topics"),
         overrides: options

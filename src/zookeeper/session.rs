@@ -193,6 +193,14 @@ impl Session {
         }
     }
 
+    /// Ends the session for this process alone, as its death would: all clones are dead, and the server keeps
+    /// it, with its ephemeral nodes, until it expires.
+    pub fn abandon(&self) {
+        if let Some(worker) = self.shared.worker.lock().expect("no holder panics").take() {
+            worker.abort();
+        }
+    }
+
     /// The path as the server knows it.
     pub(super) fn full(&self, path: &str) -> Result<String> {
         validate_path(path)?;

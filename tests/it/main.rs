@@ -33,6 +33,7 @@ mod mirror;
 mod mixed;
 mod replication;
 mod scenarios;
+mod simulation;
 mod state_change;
 mod takeover;
 mod topics;

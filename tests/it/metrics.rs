@@ -33,8 +33,6 @@ const ABSENT: &[&str] = &[
     "kafka.network:type=RequestMetrics,name=ThrottleTimeMs,",
     // Not counted yet.
     "kafka.server:type=ReplicaFetcherManager,",
-    "kafka.server:type=ReplicaManager,name=IsrExpandsPerSec",
-    "kafka.server:type=ReplicaManager,name=IsrShrinksPerSec",
 ];
 
 fn snapshot(cluster: &DevCluster) -> BTreeMap<String, Shown> {

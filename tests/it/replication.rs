@@ -1,4 +1,5 @@
-//! The promise: with two replicas, what acks=-1 acknowledged is on both, and either may go and come back.
+//! Replicas in a quiet cluster: what acks=-1 acknowledged is on all in-sync replicas, each may go and come back,
+//! and what an unclean election costs is said and counted. Under load and faults: `faults`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,10 +9,15 @@ use kafka::message::Codec;
 use kafka::util::clock::Clock;
 use kafka::zookeeper::{Session, SessionSettings};
 
+use crate::support::dev_cluster::Cluster;
 use crate::support::wire::{Wire, set, wait_leaders};
-use crate::support::{free_port, ours, wait_for, wait_until};
+use crate::support::{free_port, ours, wait_for, wait_until, wait_until_async};
 
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Error codes.
+const UNKNOWN_PARTITION: i16 = 3;
+const NOT_LEADER: i16 = 6;
 
 fn one(n: usize) -> Bytes {
     set(Codec::None, &[n.to_string().as_bytes()])
@@ -127,4 +133,165 @@ fn two_replicas_agree_and_either_may_die_and_return() {
         .map(|m| String::from_utf8_lossy(m.value.as_ref().unwrap()).into_owned())
         .collect();
     assert_eq!(values, (0..count).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+/// Appends these values one by one.
+#[track_caller]
+fn append(cluster: &Cluster, id: i32, topic: &str, values: &[&str], acks: i16) {
+    let mut wire = cluster.wire(id);
+    for value in values {
+        wait_until("it is appended", LIMIT, || {
+            let appended = wire.produce(topic, 0, set(Codec::None, &[value.as_bytes()]), acks);
+            let (code, _) = appended.expect("the broker answers");
+            // Who leads stands in ZooKeeper before it is told.
+            assert!(
+                [0, UNKNOWN_PARTITION, NOT_LEADER].contains(&code),
+                "{value}: {code}"
+            );
+            code == 0
+        });
+    }
+}
+
+#[track_caller]
+fn values(cluster: &Cluster, id: i32, topic: &str) -> Vec<String> {
+    let read = cluster.wire(id).read_all(topic, 0, 0).unwrap();
+    let text = |m: &kafka::message::Message| String::from_utf8(m.value.as_ref().unwrap().to_vec()).unwrap();
+    read.iter().map(text).collect()
+}
+
+async fn wait_equal(cluster: &Cluster, topic: &str) {
+    wait_until_async("both replicas have the same", LIMIT, || async {
+        cluster.log(0, topic) == cluster.log(1, topic)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unclean_election_is_as_the_topic_says_and_its_losses_are_counted() {
+    let quick = ("replica.high.watermark.checkpoint.interval.ms", "50");
+    let builder = Cluster::builder().brokers(2).setting(quick.0, quick.1);
+    let mut cluster = builder.start().await;
+    let clean = [("unclean.leader.election.enable", "false")];
+    cluster.create_topic("unclean", &[0, 1], &[]).await;
+    cluster.create_topic("clean", &[0, 1], &clean).await;
+    append(&cluster, 0, "unclean", &["a", "b"], -1);
+    append(&cluster, 0, "clean", &["a", "b"], -1);
+    cluster.0.kill_broker(1).await;
+    cluster.wait_state("unclean", 0, &[0]).await;
+    append(&cluster, 0, "unclean", &["c", "d", "e"], -1);
+    append(&cluster, 0, "clean", &["c"], -1);
+    // How many were committed is known afterwards as far as it was written down.
+    let checkpoint = cluster
+        .0
+        .data_dir()
+        .join("kafka-logs/replication-offset-checkpoint");
+    wait_until_async("the high watermark is written down", LIMIT, || async {
+        std::fs::read_to_string(&checkpoint).is_ok_and(|text| text.contains("unclean 0 5"))
+    })
+    .await;
+
+    // The one that has all goes, the other comes back: it leads where the topic allows it.
+    cluster.0.kill_broker(0).await;
+    cluster.0.start_broker(1).await.unwrap();
+    cluster.wait_state("unclean", 1, &[1]).await;
+    cluster.wait_state("clean", -1, &[0]).await;
+    append(&cluster, 1, "unclean", &["x"], -1);
+
+    // And comes back: what it had alone is cut and counted, where it must not be it leads.
+    cluster.0.start_broker(0).await.unwrap();
+    cluster.wait_state("clean", 0, &[0, 1]).await;
+    cluster.wait_state("unclean", 1, &[0, 1]).await;
+    wait_equal(&cluster, "unclean").await;
+    wait_equal(&cluster, "clean").await;
+    assert_eq!(values(&cluster, 1, "unclean"), ["a", "b", "x"]);
+    assert_eq!(values(&cluster, 0, "clean"), ["a", "b", "c"]);
+    assert_eq!(cluster.meter(0, "LostMessagesPerSec"), 3);
+    assert_eq!(cluster.meter(0, "TruncatedMessagesPerSec"), 3);
+    assert_eq!(cluster.meter(1, "LostMessagesPerSec"), 0);
+    cluster.0.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_that_was_never_committed_goes_without_a_loss() {
+    let setting = [("min.insync.replicas", "2")];
+    // Sessions outlast what happens in the beginning.
+    let builder = Cluster::builder()
+        .brokers(3)
+        .setting("zookeeper.session.timeout.ms", "15000");
+    let mut cluster = builder.setting("replica.lag.time.max.ms", "30000").start().await;
+    cluster.create_topic("t", &[0, 1, 2], &setting).await;
+    append(&cluster, 0, "t", &["a", "b"], -1);
+    // The followers go; what the leader takes alone is not committed: both are still in sync when it goes, too.
+    cluster.0.kill_broker(1).await;
+    cluster.0.kill_broker(2).await;
+    append(&cluster, 0, "t", &["alone", "again"], 1);
+    assert_eq!(cluster.state("t").await, Some((0, vec![0, 1, 2])));
+    cluster.0.kill_broker(0).await;
+
+    cluster.0.start_broker(1).await.unwrap();
+    cluster.0.start_broker(2).await.unwrap();
+    let (leader, _) = wait_leader(&cluster, "t").await;
+    wait_until_async("acks=-1 is answered", LIMIT, || async {
+        let answer = cluster
+            .wire(leader)
+            .produce("t", 0, set(Codec::None, &[b"c"]), -1);
+        matches!(answer, Ok((0, _)))
+    })
+    .await;
+    cluster.0.start_broker(0).await.unwrap();
+    cluster.wait_state("t", leader, &[0, 1, 2]).await;
+    wait_equal(&cluster, "t").await;
+    let read = values(&cluster, leader, "t");
+    assert_eq!(&read[..2], ["a", "b"]);
+    assert!(read[2..].iter().all(|v| v == "c"), "{read:?}");
+    assert_eq!(cluster.meter(0, "TruncatedMessagesPerSec"), 2);
+    assert_eq!(cluster.meter(0, "LostMessagesPerSec"), 0);
+    cluster.0.stop().await;
+}
+
+async fn wait_leader(cluster: &Cluster, topic: &str) -> (i32, Vec<i32>) {
+    wait_until_async("there is a leader that lives", LIMIT, || async {
+        cluster.state(topic).await.is_some_and(|(leader, _)| leader > 0)
+    })
+    .await;
+    cluster.state(topic).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_takes_no_decision_before_its_present_life_is_registered() {
+    use kafka::protocol::leader_and_isr::{LeaderAndIsrRequest, PartitionStateInfo};
+
+    let mut cluster = Cluster::builder().brokers(2).start().await;
+    cluster.create_topic("t", &[1, 0], &[]).await;
+    let port = u16::try_from(cluster.broker(1).bound()[0].port).unwrap();
+    cluster.0.kill_broker(1).await;
+    // Its next life listens before its former registration has gone.
+    let decided = PartitionStateInfo {
+        topic: "t".into(),
+        partition: 0,
+        controller_epoch: 1,
+        leader: 1,
+        leader_epoch: 0,
+        isr: vec![1, 0],
+        zk_version: 0,
+        replicas: vec![1, 0],
+    };
+    let request = LeaderAndIsrRequest {
+        controller_id: 0,
+        controller_epoch: 1,
+        partitions: vec![decided],
+        live_leaders: Vec::new(),
+    };
+    let told = tokio::task::spawn_blocking(move || {
+        let answer = wait_for("it listens", LIMIT, || {
+            let mut wire = Wire::connect(port, Duration::from_secs(5)).ok()?;
+            wire.call(&request, 0).ok()
+        });
+        answer.error
+    });
+    cluster.0.start_broker(1).await.unwrap();
+    assert_eq!(told.await.unwrap(), 8, "BROKER_NOT_AVAILABLE");
+    cluster.wait_state("t", 0, &[0, 1]).await;
+    cluster.0.stop().await;
 }

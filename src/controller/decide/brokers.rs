@@ -63,6 +63,7 @@ pub fn failed(context: &mut Context, gone: &[BrokerId], returning: &[BrokerId]) 
     }
     let mut plan = Plan::default();
     plan.after.update_brokers();
+    let mut fences = Vec::new();
     for (at, id) in replicas_on(context, gone) {
         if context.is_deleting(&at.topic) {
             continue;
@@ -71,15 +72,16 @@ pub fn failed(context: &mut Context, gone: &[BrokerId], returning: &[BrokerId]) 
             context.move_partition(&at, PartitionState::Offline);
         }
         context.move_replica(&at, id, ReplicaState::Offline);
-        let concerned = |p: &super::super::context::Partition| {
-            p.leadership
-                .as_ref()
-                .is_some_and(|l| l.leader == id || l.isr.contains(&id))
-        };
-        if context.partition(&at).is_some_and(concerned) {
-            plan.aims.push((at, Aim::Lead));
+        let leadership = context.partition(&at).and_then(|p| p.leadership.as_ref());
+        match leadership {
+            Some(l) if l.leader == id || l.isr.contains(&id) => plan.aims.push((at, Aim::Lead)),
+            // The leader may have taken it in by now, or be about to: it would stand in the ISR when it
+            // comes back, whatever it has lost.
+            Some(_) => fences.push((at, Aim::Fence)),
+            None => {}
         }
     }
+    plan.aims.extend(fences);
     // A partition with several replicas on brokers that are gone is decided once.
     let mut seen = BTreeSet::new();
     plan.aims.retain(|(at, _)| seen.insert(at.clone()));
@@ -108,6 +110,31 @@ pub fn started(context: &mut Context, come: BTreeMap<BrokerId, LiveBroker>) -> P
     }
     plan.aims = leaderless(context);
     plan.merge(deletion::brokers_started(context, &ids));
+    plan
+}
+
+/// A broker has answered, so it lives: where it is one of those who stayed in an ISR, those who went and came
+/// back unseen leave it.
+pub fn heard(context: &mut Context, id: BrokerId) -> Plan {
+    let mut plan = Plan::default();
+    let better = |at: &TopicPartition, ids: &[BrokerId]| {
+        let leadership = context.partition(at).and_then(|p| p.leadership.as_ref());
+        // Who leads and stayed must be heard itself: what another hears says nothing of it.
+        leadership.is_some_and(|l| match ids.contains(&l.leader) {
+            true => l.isr.contains(&id) && !ids.contains(&id) && context.is_live(id),
+            false => l.leader == id,
+        })
+    };
+    let distrusted = context.distrusted.iter();
+    let settled: Vec<TopicPartition> = distrusted
+        .filter(|(at, ids)| better(at, ids))
+        .map(|(at, _)| at.clone())
+        .collect();
+    for at in settled {
+        if let Some(ids) = context.distrusted.remove(&at) {
+            plan.aims.push((at, Aim::Evict(ids)));
+        }
+    }
     plan
 }
 
@@ -160,8 +187,10 @@ pub fn leaves(context: &mut Context, id: BrokerId) -> Result<Plan, ControlledShu
         }
         if partition.leader() != id {
             context.move_replica(&at, id, ReplicaState::Offline);
-            plan.after.stop_replica(id, &at, false);
         }
+        // Also where it led: it would follow the new leader and be taken in again by that. One that still
+        // leads heeds it not.
+        plan.after.stop_replica(id, &at, false);
         plan.aims.push((at, Aim::Leave(id)));
     }
     Ok(plan)

@@ -22,7 +22,7 @@ pub fn topics_to_ask(context: &Context, aims: &[(TopicPartition, Aim)]) -> BTree
     let undecided = |(at, aim): &&(TopicPartition, Aim)| {
         let partition = context.partition(at);
         let leadership = partition.and_then(|p| p.leadership.as_ref());
-        matches!(aim, Aim::Lead)
+        matches!(aim, Aim::Lead | Aim::Fence)
             && !context.unclean_by_topic.contains_key(&at.topic)
             && partition.zip(leadership).is_some_and(|(p, l)| {
                 !context.is_registered(l.leader) && leader::needs_unclean_rule(context, p, l)
@@ -97,7 +97,7 @@ fn one(context: &Context, at: &TopicPartition, aim: &Aim) -> Result<Option<Chang
     };
     let Some(leadership) = &partition.leadership else {
         return match aim {
-            Aim::Lead => create(context, at, partition).map(Some),
+            Aim::Lead | Aim::Fence => create(context, at, partition).map(Some),
             _ => Err(Refusal::StateChangeFailed(format!("{at} has never had a leader"))),
         };
     };
@@ -120,6 +120,16 @@ fn one(context: &Context, at: &TopicPartition, aim: &Aim) -> Result<Option<Chang
     let assigned = || registered(&partition.replicas);
     match aim {
         Aim::Lead => lead(context, at, partition, leadership),
+        Aim::Fence => Ok(lead(context, at, partition, leadership)?.or_else(|| {
+            Some(Change {
+                expect,
+                leader: leadership.leader,
+                isr: leadership.isr.clone(),
+                receivers: assigned(),
+                unclean: false,
+            })
+        })),
+        Aim::Evict(ids) => Ok(evict(context, partition, leadership, ids)),
         Aim::Prefer => {
             let choice = leader::preferred(context, at, partition, leadership)?;
             Ok(led(choice, assigned()))
@@ -179,8 +189,8 @@ fn create(context: &Context, at: &TopicPartition, partition: &Partition) -> Resu
     }
 }
 
-/// A partition that has been led: gives it a leader if that is gone, and takes members that are gone out
-/// of the ISR.
+/// A partition that has been led: gives it a leader if that is gone, or not to be trusted as another is, and
+/// takes members that are gone out of the ISR.
 ///
 /// With nobody to lead, the leader becomes none and the ISR stays what it was: whoever of it returns
 /// first has all that was acknowledged. (0.9.0.1 with unclean elections allowed empties the ISR and then
@@ -206,7 +216,9 @@ fn lead(
             unclean,
         })
     };
-    if context.is_registered(leadership.leader) {
+    let better = |id: &BrokerId| context.is_live(*id) && context.trusts(at, *id);
+    let gives_way = !context.trusts(at, leadership.leader) && leadership.isr.iter().any(better);
+    if context.is_registered(leadership.leader) && !gives_way {
         let isr = there(&leadership.isr);
         let shrinks = isr.len() < leadership.isr.len() && !isr.is_empty();
         return Ok(if shrinks {
@@ -227,6 +239,30 @@ fn lead(
         }
         Err(refusal) => Err(refusal),
     }
+}
+
+/// Only those of the ISR that are not of `ids` lead and are in it; none if there are no such.
+fn evict(
+    context: &Context,
+    partition: &Partition,
+    leadership: &LeaderAndIsr,
+    ids: &[BrokerId],
+) -> Option<Change> {
+    let registered = |id: &BrokerId| context.is_registered(*id);
+    let stays = |id: &BrokerId| registered(id) && !ids.contains(id);
+    let isr: Vec<BrokerId> = leadership.isr.iter().copied().filter(stays).collect();
+    let fit = |id: &&BrokerId| context.is_live(**id) && isr.contains(id);
+    let leader = match isr.contains(&leadership.leader) {
+        true => leadership.leader,
+        false => *partition.replicas.iter().find(fit)?,
+    };
+    (isr != leadership.isr).then(|| Change {
+        expect: Expect::Version(leadership.zk_version),
+        leader,
+        isr,
+        receivers: partition.replicas.iter().copied().filter(registered).collect(),
+        unclean: false,
+    })
 }
 
 /// Leader and ISR without these replicas; none if nothing changes. The last member stays in the ISR.

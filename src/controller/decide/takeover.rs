@@ -6,15 +6,16 @@ use super::super::context::{CONTROLLER, Context, List};
 use super::super::plan::{Aim, Plan};
 use super::super::state::{PartitionState, ReplicaState};
 use super::topics::Assignment;
-use crate::cluster::{LeaderAndIsr, TopicPartition};
+use crate::cluster::{BrokerId, LeaderAndIsr, TopicPartition};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Takes in all that stands in ZooKeeper about topics. The brokers must be known already.
+/// Takes in all that stands in ZooKeeper about topics, partition states with the transactions that wrote
+/// them. The brokers must be known already.
 pub fn load(
     context: &mut Context,
     assignments: BTreeMap<Arc<str>, Assignment>,
-    mut states: BTreeMap<TopicPartition, LeaderAndIsr>,
+    mut states: BTreeMap<TopicPartition, (LeaderAndIsr, i64)>,
 ) {
     info!(target: CONTROLLER,
         "[Controller {}]: Currently active brokers in the cluster: Set({})", context.me, List(context.brokers.keys()));
@@ -26,8 +27,10 @@ pub fn load(
             let at = TopicPartition::new(topic.clone(), number);
             let leadership = states.remove(&at);
             context.insert_new(&at, replicas.clone());
-            if let (Some(partition), Some(leadership)) = (context.partition_mut(&at), leadership) {
+            if let (Some(partition), Some((leadership, zxid))) = (context.partition_mut(&at), leadership) {
+                let isr = leadership.isr.clone();
                 partition.leadership = Some(leadership);
+                distrust(context, &at, &isr, zxid);
                 for id in replicas {
                     let there = context.is_registered(id);
                     let state = if there {
@@ -39,6 +42,18 @@ pub fn load(
                 }
             }
         }
+    }
+}
+
+/// Notes who is in an ISR, written by the transaction `zxid`, from before its present registration: it went
+/// and came back while nobody acted as controller, and may have lost what made it a member. Nobody is noted if
+/// all that are there did.
+fn distrust(context: &mut Context, at: &TopicPartition, isr: &[BrokerId], zxid: i64) {
+    let registered = isr.iter().filter_map(|id| context.brokers.get(id));
+    let (returned, stayed): (Vec<_>, Vec<_>) = registered.partition(|live| live.czxid > zxid);
+    if !returned.is_empty() && !stayed.is_empty() {
+        let ids = returned.iter().map(|live| live.broker.id).collect();
+        context.distrusted.insert(at.clone(), ids);
     }
 }
 
@@ -64,7 +79,12 @@ pub fn take_over(context: &mut Context) -> Plan {
             plan.aims.push((at.clone(), Aim::Lead));
         }
         if partition.leadership.is_some() && !context.is_deleting(&at.topic) {
-            for id in partition.replicas.iter().filter(|id| context.is_registered(**id)) {
+            let told = |id: &&BrokerId| {
+                // A leader that came back leads nothing until nobody better is heard of.
+                let leads_no_more = partition.leader() == **id && !context.trusts(&at, **id);
+                context.is_registered(**id) && !leads_no_more
+            };
+            for id in partition.replicas.iter().filter(told) {
                 plan.after.role(*id, &at);
             }
         }

@@ -56,6 +56,28 @@ impl Log {
         }
     }
 
+    /// An offset at which an entry begins about `bytes` before that of `offset`, or the log's first; never
+    /// above `offset`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] outside what is kept.
+    pub fn back(&self, offset: Offset, bytes: u64) -> Result<Offset> {
+        let (end, mut segment) = self.floor(offset)?;
+        let limit = limit(&segment, &end);
+        let mut before = segment.find(offset, limit)?.map_or(limit, |found| found.position);
+        let mut left = bytes;
+        while before <= left {
+            left -= before;
+            match self.below(segment.base()) {
+                Some(older) => segment = older,
+                None => return Ok(segment.base().min(offset)),
+            }
+            before = segment.size();
+        }
+        // In a gap the entry found is the one behind it.
+        Ok(segment.offset_near(before - left)?.min(offset))
+    }
+
     /// Where `offset` is, or will be if it is the next; `None` outside of what is kept.
     pub fn locate(&self, offset: Offset) -> Option<LogPosition> {
         let end = self.end();
@@ -105,6 +127,12 @@ impl Log {
                 end: end.offset,
             }),
         }
+    }
+
+    fn below(&self, base: Offset) -> Option<Arc<Segment>> {
+        let segments = self.segments();
+        let below = segments.range(..base).next_back();
+        below.map(|(_, segment)| Arc::clone(segment))
     }
 
     fn above(&self, base: Offset) -> Option<Arc<Segment>> {

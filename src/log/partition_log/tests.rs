@@ -420,3 +420,39 @@ fn after_a_failed_write_the_log_refuses_writes_and_still_reads() {
     ));
     assert_eq!(read_all(&log, 0, 1000).len(), 2);
 }
+
+#[test]
+fn looking_back_finds_an_entry_not_much_further_than_asked() {
+    let config = LogConfig {
+        segment_bytes: 3000,
+        index_interval_bytes: 200,
+        ..LogConfig::default()
+    };
+    let (ground, log) = filled(config, 500);
+    log.append_as_follower(stored(700, b"after a gap"), ground.now())
+        .unwrap();
+    let from_start = |offset: Offset| {
+        let mut bytes = 0;
+        for segment in log.segments().values() {
+            let end = segment.find(offset, segment.size()).unwrap();
+            bytes += end.map_or(segment.size(), |h| h.position);
+            if end.is_some() {
+                break;
+            }
+        }
+        bytes
+    };
+    for offset in [0, 1, 77, 300, 499, 500, 650, 700, 701] {
+        for bytes in [0, 1, 500, 2999, 7000, 1 << 40] {
+            let back = log.back(offset, bytes).unwrap();
+            let between = from_start(offset) - from_start(back);
+            assert!(back <= offset, "{back} is above {offset}");
+            assert!(
+                between >= bytes || back == 0,
+                "{offset} back {bytes}: only {between}"
+            );
+            assert!(between <= bytes + 300, "{offset} back {bytes}: {between}");
+        }
+    }
+    assert!(matches!(log.back(702, 5), Err(Error::OutOfRange { .. })));
+}

@@ -12,11 +12,23 @@ use crate::protocol::stop_replica::{StopReplicaPartition, StopReplicaRequest};
 use crate::protocol::update_metadata::{UpdateMetadataRequest, UpdateMetadataResponse};
 use crate::replica::{self, PartitionDecision};
 use crate::server::error_codes;
+use crate::server::registration::Membership;
 use crate::server::services::Services;
 
 /// Takes the roles that the controller decided. A stale controller is refused as a whole, a stale
-/// decision for its partition.
+/// decision for its partition. So is what was decided about a former life of this broker: it may have had
+/// more than the present one, and is told anew once the present one is known.
 pub(super) async fn leader_and_isr(s: &Services, request: LeaderAndIsrRequest) -> PartitionErrorsResponse {
+    if !Membership::is_present(s.membership.clone()).await {
+        warn!(
+            "refusing LeaderAndIsr of controller {}: it does not know yet that broker {} was started again",
+            request.controller_id, s.id
+        );
+        return PartitionErrorsResponse {
+            error: ErrorCode::BROKER_NOT_AVAILABLE.0,
+            partitions: Vec::new(),
+        };
+    }
     let epoch = ControllerEpoch(request.controller_epoch);
     let decisions = request.partitions.iter().map(PartitionDecision::from).collect();
     let outcomes = s.replicas.become_leader_or_follower(epoch, decisions).await;

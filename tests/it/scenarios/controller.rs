@@ -3,8 +3,9 @@
 //! Script: `brokers 1 2` | `rules unclean=false delete=true imbalance=10` | `topic t/0 replicas 1,2 isr
 //! 1,2 leader 1 epoch 4` (stands in ZooKeeper) | `takeover [dead 1,2]` (a new controller) | `create t
 //! 0:1,2 1:2,1` | `config t unclean=true` | `down 1` | `up 1` | `bounce 1` | `leave 1` | `leader-writes t/0
-//! isr 1` (behind the controller's back) | `newer-controller t/0` | `notified t/0 t/1` | `prefer t/0` | `balance` |
-//! `delete t` | `answers 1 [error]` (all deletions it was told) | `retry` | `reassign t/0 2,3 t/1 1` | `show t/0`.
+//! isr 1` (behind the controller's back) | `returned 1` (bounced while nobody acted) | `newer-controller t/0` |
+//! `notified t/0 t/1` | `prefer t/0` | `balance` | `heard 1` (it took its roles) | `delete t` | `answers 1 [error]`
+//! (all deletions it was told) | `retry` | `reassign t/0 2,3 t/1 1` | `show t/0`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -33,7 +34,10 @@ struct Story {
     unclean: BTreeMap<Arc<str>, bool>,
     /// Deletions that brokers were told and have not answered.
     told: BTreeMap<BrokerId, BTreeSet<TopicPartition>>,
-    lives: i64,
+    /// The transactions that wrote the state znodes.
+    written: BTreeMap<TopicPartition, i64>,
+    /// The last transaction.
+    zxid: i64,
 }
 
 impl Default for Story {
@@ -50,7 +54,8 @@ impl Default for Story {
             states: BTreeMap::new(),
             unclean: BTreeMap::new(),
             told: BTreeMap::new(),
-            lives: 0,
+            written: BTreeMap::new(),
+            zxid: 0,
         }
     }
 }
@@ -58,7 +63,7 @@ impl Default for Story {
 impl super::Core for Story {
     fn line(&mut self, words: &[&str], out: &mut String) {
         match *words {
-            ["brokers", ref list @ ..] => {
+            ["brokers" | "returned", ref list @ ..] => {
                 for id in list {
                     let live = self.life(id.parse().unwrap());
                     self.context.brokers.insert(live.broker.id, live);
@@ -92,7 +97,7 @@ impl super::Core for Story {
                     controller_epoch: ControllerEpoch(1),
                     zk_version: epoch.parse().unwrap(),
                 };
-                self.states.insert(at, state);
+                self.stands(at, state);
             }
             ["takeover"] => self.take_over(out),
             ["create", topic, ref list @ ..] => {
@@ -131,9 +136,11 @@ impl super::Core for Story {
                 }
             }
             ["leader-writes", name, "isr", isr] => {
-                let state = self.states.get_mut(&partition(name)).unwrap();
+                let at = partition(name);
+                let mut state = self.states[&at].clone();
                 state.isr = ids(isr);
                 state.zk_version += 1;
+                self.stands(at, state);
             }
             ["newer-controller", name] => {
                 let state = self.states.get_mut(&partition(name)).unwrap();
@@ -153,6 +160,10 @@ impl super::Core for Story {
                 let plan = preferred::requested(&mut self.context, wished);
                 self.carry_out(plan, out);
                 let plan = preferred::finished(&mut self.context);
+                self.carry_out(plan, out);
+            }
+            ["heard", id] => {
+                let plan = brokers::heard(&mut self.context, BrokerId(id.parse().unwrap()));
                 self.carry_out(plan, out);
             }
             ["balance"] => {
@@ -203,7 +214,7 @@ impl super::Core for Story {
 impl Story {
     /// A broker's next life.
     fn life(&mut self, id: i32) -> LiveBroker {
-        self.lives += 1;
+        self.zxid += 1;
         LiveBroker {
             broker: Broker {
                 id: BrokerId(id),
@@ -213,8 +224,15 @@ impl Story {
                     port: 9000 + id,
                 }],
             },
-            czxid: self.lives,
+            czxid: self.zxid,
         }
+    }
+
+    /// A state znode is written.
+    fn stands(&mut self, at: TopicPartition, state: LeaderAndIsr) {
+        self.zxid += 1;
+        self.written.insert(at.clone(), self.zxid);
+        self.states.insert(at, state);
     }
 
     fn rule(&mut self, rule: &str) {
@@ -238,7 +256,9 @@ impl Story {
             ..Context::default()
         };
         self.told.clear();
-        takeover::load(&mut self.context, self.assignments.clone(), self.states.clone());
+        let states = self.states.iter();
+        let states = states.map(|(at, state)| (at.clone(), (state.clone(), self.written[at])));
+        takeover::load(&mut self.context, self.assignments.clone(), states.collect());
         let deletions = deletion::requested(&mut self.context, &wishes);
         let plan = takeover::take_over(&mut self.context);
         self.carry_out(plan, out);
@@ -358,7 +378,7 @@ impl Story {
             zk_version: version,
             ..write.leadership.clone()
         };
-        self.states.insert(write.at.clone(), state);
+        self.stands(write.at.clone(), state);
         (write, Outcome::Written(version))
     }
 

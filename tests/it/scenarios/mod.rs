@@ -7,6 +7,7 @@
 
 mod controller;
 mod group;
+mod partition;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

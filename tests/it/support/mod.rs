@@ -3,7 +3,9 @@
 
 #![allow(dead_code)] // Each test file uses its own part.
 
+pub mod chance;
 pub mod cluster;
+pub mod dev_cluster;
 pub mod fake_broker;
 pub mod genuine;
 pub mod genuine_data;

@@ -200,7 +200,7 @@ impl Program {
 
     /// Waits until its output is read, unless somebody whom it started holds that open.
     fn read_to_the_end(&self) {
-        holds_within(Duration::from_secs(5), || {
+        holds_within(Duration::from_secs(30), || {
             self.readers.iter().all(JoinHandle::is_finished)
         });
     }
