@@ -32,10 +32,19 @@ pub fn zookeeper(dir: &Path) -> Server {
 /// Starts our ZooKeeper on `dir/zookeeper` and a port.
 #[track_caller]
 pub fn zookeeper_on(dir: &Path, port: u16) -> Server {
+    zookeeper_with(dir, port, "")
+}
+
+/// A line that lets clients ask for sessions of a second.
+pub const SHORT_SESSIONS: &str = "tickTime=500\nmaxSessionTimeout=60000";
+
+/// Starts our ZooKeeper on `dir/zookeeper` and a port; `more` are further lines of its properties.
+#[track_caller]
+pub fn zookeeper_with(dir: &Path, port: u16, more: &str) -> Server {
     let config = dir.join("zookeeper.properties");
     let data = dir.join("zookeeper");
     let text = format!(
-        "dataDir={}\nclientPort={port}\nmaxClientCnxns=0\n",
+        "dataDir={}\nclientPort={port}\nmaxClientCnxns=0\n{more}\n",
         data.display()
     );
     std::fs::write(&config, text).expect("the folder can be written");
