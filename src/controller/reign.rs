@@ -1,7 +1,7 @@
 //! The acting controller: handles one event after the other, each from reading what changed over a
 //! decision to its plan carried out. Decides nothing itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ::log::{error, info, warn};
@@ -161,7 +161,7 @@ impl Reign {
         let bounced = difference.bounced();
         info!(target: CONTROLLER,
             "[BrokerChangeListener on Controller {}]: Newly added brokers: {}, deleted brokers: {}, bounced brokers: {}, all live brokers: {}",
-            self.context.me, Ids(&difference.come), Ids(&difference.gone), Ids(&bounced),
+            self.context.me, List(difference.come.keys()), Ids(&difference.gone), Ids(&bounced),
             List(registered.keys()));
         let started = self.clock.now();
         for id in &difference.gone {
@@ -172,14 +172,10 @@ impl Reign {
             self.carry_out(plan, channels).await?;
         }
         if !difference.come.is_empty() {
-            let come: BTreeMap<_, _> = registered
-                .into_iter()
-                .filter(|(id, _)| difference.come.contains(id))
-                .collect();
-            for live in come.values() {
+            for live in difference.come.values() {
                 channels.open(&live.broker);
             }
-            let plan = brokers::started(&mut self.context, come);
+            let plan = brokers::started(&mut self.context, difference.come);
             self.carry_out(plan, channels).await?;
         }
         let now = self.clock.now();

@@ -159,6 +159,15 @@ impl Report {
     ) {
         self.findings.push(Finding::new(fate, path, rule, then));
     }
+
+    /// Adds what was found of one log.
+    fn take_in(&mut self, log: Report) {
+        self.findings.extend(log.findings);
+        self.segments += log.segments;
+        self.bytes += log.bytes;
+        self.unflushed.segments += log.unflushed.segments;
+        self.unflushed.bytes += log.unflushed.bytes;
+    }
 }
 
 /// Looks at an entry of `log.dirs`. Nothing is written and no file is made; while it looks, no broker can

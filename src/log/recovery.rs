@@ -76,7 +76,8 @@ pub(crate) fn load(r: &Recovery<'_>) -> Result<Loaded> {
         }
         let (segment, scan) = recover(r, base)?;
         while let Some(next) = bases.next_if(|next| *next < scan.next && is_empty(r, *next)) {
-            remove(r, next)?;
+            delete(r, next, "is empty and overlapped")?;
+            fs::sync_dir(r.dir)?;
         }
         let overlapped = bases.peek().copied().filter(|next| *next < scan.next);
         let cut = scan.valid < segment.size();
@@ -237,13 +238,14 @@ fn is_empty(r: &Recovery<'_>, base: Offset) -> bool {
     std::fs::metadata(path).is_ok_and(|m| m.len() == 0)
 }
 
-fn remove(r: &Recovery<'_>, base: Offset) -> Result<()> {
+/// Deletes a segment's files, the index first.
+fn delete(r: &Recovery<'_>, base: Offset, why: &str) -> Result<()> {
     for kind in [Kind::Index, Kind::Log] {
         let path = files::path(r.dir, base, kind, State::Plain);
-        warn!("Deleting {}, which is empty and overlapped.", path.display());
+        warn!("Deleting {}, which {why}.", path.display());
         fs::remove_file(&path)?;
     }
-    Ok(fs::sync_dir(r.dir)?)
+    Ok(())
 }
 
 /// Ends the log within `segment`. The segments behind go first and for certain, the last one first: a
@@ -256,11 +258,7 @@ fn end_in(r: &Recovery<'_>, segment: &Segment, scan: &Scan, behind: Vec<Offset>)
         scan.next
     );
     for base in behind.iter().rev() {
-        for kind in [Kind::Index, Kind::Log] {
-            let path = files::path(r.dir, *base, kind, State::Plain);
-            warn!("Deleting {}, which follows the log's end.", path.display());
-            fs::remove_file(&path)?;
-        }
+        delete(r, *base, "follows the log's end")?;
     }
     if !behind.is_empty() {
         fs::sync_dir(r.dir)?;

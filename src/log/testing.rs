@@ -1,6 +1,6 @@
 //! What the tests of this folder share: sets, settings, a log in a directory of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -154,6 +154,21 @@ pub(crate) fn read_all(log: &Log, mut offset: Offset, max: i32) -> Vec<Message> 
         all.extend(part.into_iter().filter(|m| m.offset >= offset));
         offset = next;
     }
+}
+
+/// The last value of each key, of keys and values in the order of the log; without those deleted.
+pub(crate) fn last_values<'a>(
+    messages: impl Iterator<Item = (Option<&'a str>, Option<&'a str>)>,
+) -> BTreeMap<&'a str, &'a str> {
+    let mut last = BTreeMap::new();
+    for message in messages {
+        match message {
+            (Some(key), Some(value)) => last.insert(key, value),
+            (Some(key), None) => last.remove(key),
+            (None, _) => None,
+        };
+    }
+    last
 }
 
 /// Their values as text.

@@ -16,7 +16,7 @@ pub struct Difference {
     /// Known and no longer registered, or registered anew.
     pub gone: Vec<BrokerId>,
     /// Registered and not known before, or anew.
-    pub come: Vec<BrokerId>,
+    pub come: BTreeMap<BrokerId, LiveBroker>,
 }
 
 impl Difference {
@@ -25,7 +25,7 @@ impl Difference {
         self.gone
             .iter()
             .copied()
-            .filter(|id| self.come.contains(id))
+            .filter(|id| self.come.contains_key(id))
             .collect()
     }
 }
@@ -40,7 +40,7 @@ pub fn difference(context: &Context, registered: &BTreeMap<BrokerId, LiveBroker>
     let come = registered.iter().filter(|(id, now)| !same(id, now.czxid));
     Difference {
         gone: gone.map(|(id, _)| *id).collect(),
-        come: come.map(|(id, _)| *id).collect(),
+        come: come.map(|(id, now)| (*id, now.clone())).collect(),
     }
 }
 

@@ -46,18 +46,19 @@ impl LogCheck<'_> {
     /// # Errors
     /// When files cannot be read.
     pub(super) fn run(&self, report: &mut Report) -> Result<Extent> {
-        let before = report.clone();
-        let extent = self.look(report)?;
-        if extent.end >= self.recovery_point || self.clean || self.recovery_point == 0 {
-            return Ok(extent);
+        let mut seen = Report::default();
+        let mut extent = self.look(&mut seen);
+        if extent.as_ref().is_ok_and(|e| e.end < self.recovery_point) && !self.clean {
+            // Recovery distrusts such a point, and begins again without one.
+            seen = Report::default();
+            let anew = LogCheck {
+                recovery_point: 0,
+                ..*self
+            };
+            extent = anew.look(&mut seen);
         }
-        // Recovery distrusts such a point, and begins again without one.
-        *report = before;
-        LogCheck {
-            recovery_point: 0,
-            ..*self
-        }
-        .look(report)
+        report.take_in(seen);
+        extent
     }
 
     fn look(&self, report: &mut Report) -> Result<Extent> {

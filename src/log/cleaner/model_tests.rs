@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::LogConfig;
-use crate::log::testing::{Ground, Random, read_all};
+use crate::log::testing::{Ground, Random, last_values, read_all};
 use crate::log::{Log, LogManager};
 use crate::message::{Codec, Message, Offset, SetBuilder};
 
@@ -246,13 +246,5 @@ impl Life {
 }
 
 fn state(messages: &[Kept]) -> BTreeMap<&str, &str> {
-    let mut state = BTreeMap::new();
-    for k in messages {
-        match (&k.key, &k.value) {
-            (Some(key), Some(value)) => state.insert(&key[..], &value[..]),
-            (Some(key), None) => state.remove(&key[..]),
-            (None, _) => None,
-        };
-    }
-    state
+    last_values(messages.iter().map(|k| (k.key.as_deref(), k.value.as_deref())))
 }

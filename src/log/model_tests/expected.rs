@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::log::testing::last_values;
 use crate::message::Offset;
 
 /// A message.
@@ -297,13 +298,5 @@ fn same(seen: &[Kept], expected: &[Kept]) {
 
 /// The last value of each key.
 fn state(messages: &[Kept]) -> BTreeMap<&str, &str> {
-    let mut state = BTreeMap::new();
-    for k in messages {
-        match (&k.key, &k.value) {
-            (Some(key), Some(value)) => state.insert(&key[..], &value[..]),
-            (Some(key), None) => state.remove(&key[..]),
-            (None, _) => None,
-        };
-    }
-    state
+    last_values(messages.iter().map(|k| (k.key.as_deref(), k.value.as_deref())))
 }

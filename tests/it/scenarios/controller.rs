@@ -281,11 +281,7 @@ impl Story {
             self.carry_out(plan, out);
         }
         if !difference.come.is_empty() {
-            let come = now
-                .into_iter()
-                .filter(|(id, _)| difference.come.contains(id))
-                .collect();
-            let plan = brokers::started(&mut self.context, come);
+            let plan = brokers::started(&mut self.context, difference.come);
             self.carry_out(plan, out);
         }
         self.move_on(out);

@@ -108,11 +108,7 @@ impl Controller {
             self.carry_out(plan, zookeeper);
         }
         if !difference.come.is_empty() {
-            let come = now
-                .into_iter()
-                .filter(|(id, _)| difference.come.contains(id))
-                .collect();
-            let plan = brokers::started(&mut self.context, come);
+            let plan = brokers::started(&mut self.context, difference.come);
             self.carry_out(plan, zookeeper);
         }
     }
