@@ -267,6 +267,11 @@ fn our_members_share_on_a_genuine_broker() {
     sharing(Whose::Genuine);
 }
 
+#[test]
+fn our_members_share_on_our_broker() {
+    sharing(Whose::Ours);
+}
+
 /// A genuine member: the verifiable consumer, which prints what it is assigned and what it consumes.
 struct Java {
     program: Program,
@@ -407,4 +412,10 @@ fn mixed(whose: Whose) {
 fn java_and_rust_members_share_on_a_genuine_broker() {
     need!(reference());
     mixed(Whose::Genuine);
+}
+
+#[test]
+fn java_and_rust_members_share_on_our_broker() {
+    need!(reference());
+    mixed(Whose::Ours);
 }
