@@ -381,7 +381,7 @@ async fn mirror(job: Job) -> ExitCode {
                     Ok(consumer) => Source::new(consumer, &pattern, target.clone()),
                     Err(e) => Err(e.to_string()),
                 },
-                Wanted::Old(settings, filter) => Source::old(*settings, filter).await,
+                Wanted::Old(settings, filter) => Source::old(*settings, filter, target.clone()).await,
             };
             let ended = match source {
                 Ok(source) => source.copy(&target, stop).await,

@@ -5,4 +5,5 @@ mod members;
 mod old;
 mod swap;
 mod tools;
+mod verifiable;
 mod wire;

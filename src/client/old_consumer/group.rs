@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assignor::{Group, Strategy, Uneven};
+use super::listener::Assignment;
 use crate::client::topic_filter::TopicFilter;
 use crate::cluster::TopicPartition;
 use crate::zookeeper::znodes::consumer::{Pattern, Registration};
@@ -125,28 +126,31 @@ impl View {
         group
     }
 
-    /// The partitions of `me`.
-    pub(super) fn partitions_of(
+    /// The thread of every partition that anybody in the group wants.
+    pub(super) fn assignment(
         &self,
-        me: &str,
         strategy: Strategy,
         exclude_internal: bool,
-    ) -> Result<Vec<Mine>, Uneven> {
-        let owners = strategy.assign(&self.group(exclude_internal))?;
+    ) -> Result<Assignment, Uneven> {
+        strategy.assign(&self.group(exclude_internal))
+    }
+
+    /// The partitions of `me` in an assignment.
+    pub(super) fn partitions_of(&self, me: &str, assignment: &Assignment) -> Vec<Mine> {
         let prefix = format!("{me}-");
-        Ok(owners
-            .into_iter()
+        assignment
+            .iter()
             .filter_map(|(partition, thread_id)| {
                 // Another member's id may begin with ours; only a number may follow.
                 let thread = thread_id.strip_prefix(&prefix)?.parse().ok()?;
                 let known = self.members.get(me)?.subscription.iter().map(|(_, n)| *n).max()?;
-                (i32::try_from(thread).ok()? < known).then_some(Mine {
-                    partition,
+                (i32::try_from(thread).ok()? < known).then(|| Mine {
+                    partition: partition.clone(),
                     thread,
-                    thread_id,
+                    thread_id: thread_id.clone(),
                 })
             })
-            .collect())
+            .collect()
     }
 }
 
@@ -178,8 +182,7 @@ mod tests {
     }
 
     fn mine(v: &View, me: &str) -> Vec<(String, usize)> {
-        v.partitions_of(me, Strategy::Range, true)
-            .unwrap()
+        v.partitions_of(me, &v.assignment(Strategy::Range, true).unwrap())
             .into_iter()
             .map(|m| (m.partition.to_string(), m.thread))
             .collect()
@@ -221,7 +224,7 @@ mod tests {
     #[test]
     fn threads_beyond_a_topics_partitions_are_idle() {
         let v = view(&[("m", member(Pattern::Static, &[("t", 3)]))], &[("t", 2)]);
-        let mine = v.partitions_of("m", Strategy::Range, true).unwrap();
+        let mine = v.partitions_of("m", &v.assignment(Strategy::Range, true).unwrap());
         assert_eq!(
             v.idle_threads("m", &mine, true),
             [("m-2".to_owned(), "t".to_owned())]

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::claim::Claim;
 use super::fetcher::Fetchers;
 use super::group::Mine;
+use super::listener::{Held, RebalanceListener};
 use super::offsets::Offsets;
 use super::registry::{self, Watches};
 use super::stream::Chunk;
@@ -45,6 +46,8 @@ pub(super) struct Member {
     pub(super) claims: Vec<Arc<Claim>>,
     pub(super) fetchers: Option<Fetchers>,
     pub(super) offsets: Offsets,
+    /// Away while it is told something.
+    pub(super) listener: Option<Box<dyn RebalanceListener>>,
 }
 
 /// Which stream gets the messages of a thread.
@@ -214,7 +217,8 @@ impl Member {
         let group = self.settings.group_id.clone();
         let internal = self.settings.exclude_internal_topics;
         let view = registry::read_view(&session, &mut self.watches, &group, &self.id, internal).await?;
-        let mine = view.partitions_of(&self.id, self.settings.strategy, internal)?;
+        let assignment = view.assignment(self.settings.strategy, internal)?;
+        let mine = view.partitions_of(&self.id, &assignment);
         self.give_up(&session, true).await?;
         for (thread, topic) in view.idle_threads(&self.id, &mine, internal) {
             warn!(target: LOGGER, "No broker partitions consumed by consumer thread {thread} for topic {topic}");
@@ -244,6 +248,15 @@ impl Member {
         };
         let claims: Vec<Arc<Claim>> = mine.into_iter().map(claim).collect();
         self.claims = claims.clone();
+        if let Some(listener) = &mut self.listener {
+            info!(target: LOGGER, "Invoking rebalance listener before starting fetchers.");
+            let topics = view.topics_of(&self.id, internal);
+            let assignment = assignment
+                .into_iter()
+                .filter(|(p, _)| topics.contains(&*p.topic))
+                .collect();
+            listener.before_starting_fetchers(&self.id, &assignment).await?;
+        }
         if !claims.is_empty() {
             self.fetchers = Some(Fetchers::start(
                 self.settings.clone(),
@@ -261,8 +274,8 @@ impl Member {
         Ok(Try::Done)
     }
 
-    /// Stops fetching, drops what was fetched and not consumed, stores offsets and removes the owner
-    /// nodes. Without `release` the nodes are gone already, with their session.
+    /// Stops fetching, drops what was fetched and not consumed, stores offsets, tells the listener and removes
+    /// the owner nodes. Without `release` the nodes are gone already, with their session.
     async fn give_up(&mut self, session: &Session, release: bool) -> Result<()> {
         if let Some(fetchers) = self.fetchers.take() {
             fetchers.stop().await;
@@ -273,6 +286,14 @@ impl Member {
         if self.settings.auto_commit {
             self.commit(1).await?;
         }
+        if (release || !self.claims.is_empty())
+            && let Some(mut listener) = self.listener.take()
+        {
+            info!(target: LOGGER, "Invoking rebalance listener before relasing partition ownerships.");
+            let told = listener.before_releasing_partitions(Held::new(self)).await;
+            self.listener = Some(listener);
+            told?;
+        }
         let claims = std::mem::take(&mut self.claims);
         if release {
             for claim in &claims {
@@ -282,15 +303,28 @@ impl Member {
         Ok(())
     }
 
-    /// Stores how far each claimed partition was consumed, trying up to `tries` times.
-    async fn commit(&mut self, tries: u32) -> Result<()> {
-        let offsets: BTreeMap<TopicPartition, Offset> = self
-            .claims
+    /// How far each claimed partition was consumed, where that is known.
+    pub(super) fn positions(&self) -> BTreeMap<TopicPartition, Offset> {
+        self.claims
             .iter()
             .filter_map(|c| Some((c.partition.clone(), c.next()?)))
-            .collect();
+            .collect()
+    }
+
+    /// Stores how far each claimed partition was consumed, trying up to `tries` times.
+    async fn commit(&mut self, tries: u32) -> Result<()> {
+        let offsets = self.positions();
+        self.commit_offsets(&offsets, tries).await
+    }
+
+    /// Stores these offsets, trying up to `tries` times.
+    pub(super) async fn commit_offsets(
+        &mut self,
+        offsets: &BTreeMap<TopicPartition, Offset>,
+        tries: u32,
+    ) -> Result<()> {
         for left in (0..tries.max(1)).rev() {
-            match self.offsets.write(&self.session, &self.settings, &offsets).await {
+            match self.offsets.write(&self.session, &self.settings, offsets).await {
                 Err(e) if left > 0 => {
                     warn!(target: LOGGER, "Committing offsets failed, {left} tries left: {e}");
                 }

@@ -11,6 +11,53 @@
 //! the [`Stream`]s. A `claim` is what they all share of a partition: how far it was consumed, and
 //! whether it is still ours.
 //!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! use kafka::client::old_consumer::{OffsetReset, OldConsumer, OldConsumerSettings, Subscription};
+//! use kafka::client::{HostPort, Producer, ProducerSettings, Record};
+//! use kafka::dev::{DevCluster, DevSettings};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cluster = DevCluster::start(DevSettings {
+//!     port: 0,
+//!     zookeeper_port: 0,
+//!     topics: vec![("orders".to_owned(), 1)],
+//!     ..DevSettings::default()
+//! })
+//! .await?;
+//! let producer = Producer::start(ProducerSettings {
+//!     bootstrap: HostPort::parse_list(cluster.bootstrap_servers())?,
+//!     ..ProducerSettings::default()
+//! });
+//! let record = Record {
+//!     topic: "orders".to_owned(),
+//!     value: Some("ten apples".into()),
+//!     ..Record::default()
+//! };
+//! producer.send(record).await?.await?;
+//! producer.close(None).await;
+//!
+//! let settings = OldConsumerSettings {
+//!     group_id: "shop".to_owned(),
+//!     zookeeper_connect: cluster.zookeeper_connect(),
+//!     reset: OffsetReset::Smallest,
+//!     ..OldConsumerSettings::default()
+//! };
+//! let two_streams = Subscription::Topics(BTreeMap::from([("orders".to_owned(), 2)]));
+//! let (consumer, mut streams) = OldConsumer::start(settings, two_streams).await?;
+//! // The only partition goes to the first thread.
+//! let consumed = streams[0].next().await?.ok_or("closed")?;
+//! assert_eq!(consumed.message.value.as_deref(), Some(&b"ten apples"[..]));
+//! consumer.commit().await?;
+//! consumer.close().await;
+//! assert!(streams[1].next().await?.is_none(), "a closed consumer's streams end");
+//! cluster.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Invariant: a message is handed out only while its claim stands, and a claim's position is stored
 //! after it was revoked; so what a next owner is told begins right behind what was handed out here.
 
@@ -18,6 +65,7 @@ pub mod assignor;
 mod claim;
 mod fetcher;
 mod group;
+mod listener;
 mod member;
 mod offsets;
 mod registry;
@@ -30,6 +78,7 @@ use std::sync::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+pub use self::listener::{Assignment, Held, Listening, RebalanceListener};
 use self::member::{Command, Member, StreamOf};
 use self::offsets::Offsets;
 use self::registry::Watches;
@@ -208,6 +257,27 @@ impl OldConsumer {
         settings: OldConsumerSettings,
         subscription: Subscription,
     ) -> Result<(OldConsumer, Vec<Stream>)> {
+        OldConsumer::launch(settings, subscription, None).await
+    }
+
+    /// As [`OldConsumer::start`], with a listener that is told of every rebalance, the first one among them
+    /// (`setConsumerRebalanceListener` of 0.9).
+    ///
+    /// # Errors
+    /// As of [`OldConsumer::start`].
+    pub async fn start_with(
+        settings: OldConsumerSettings,
+        subscription: Subscription,
+        listener: impl RebalanceListener + 'static,
+    ) -> Result<(OldConsumer, Vec<Stream>)> {
+        OldConsumer::launch(settings, subscription, Some(Box::new(listener))).await
+    }
+
+    async fn launch(
+        settings: OldConsumerSettings,
+        subscription: Subscription,
+        listener: Option<Box<dyn RebalanceListener>>,
+    ) -> Result<(OldConsumer, Vec<Stream>)> {
         let id = match &settings.consumer_id {
             Some(id) => format!("{}_{id}", settings.group_id),
             None => new_id(&settings),
@@ -240,6 +310,7 @@ impl OldConsumer {
             claims: Vec::new(),
             fetchers: None,
             offsets: Offsets::default(),
+            listener,
             settings,
         };
         let stop = Shutdown::new();

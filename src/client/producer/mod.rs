@@ -4,6 +4,52 @@
 //! (`accumulator`, a core without clock and socket). One task (`sender`) drains batches into one
 //! `lane` per broker and settles them by the answers; another keeps the metadata fresh.
 //!
+//! ```
+//! use kafka::client::{HostPort, Producer, ProducerSettings, Record};
+//! use kafka::dev::{DevCluster, DevSettings};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cluster = DevCluster::start(DevSettings {
+//!     port: 0,
+//!     zookeeper_port: 0,
+//!     topics: vec![("orders".to_owned(), 3)],
+//!     ..DevSettings::default()
+//! })
+//! .await?;
+//! let producer = Producer::start(ProducerSettings {
+//!     bootstrap: HostPort::parse_list(cluster.bootstrap_servers())?,
+//!     acks: -1,
+//!     ..ProducerSettings::default()
+//! });
+//!
+//! let record = |key: &'static str, value: &'static str| Record {
+//!     topic: "orders".to_owned(),
+//!     key: Some(key.into()),
+//!     value: Some(value.into()),
+//!     ..Record::default()
+//! };
+//! // One after the other: wait for each.
+//! let first = producer.send(record("anna", "ten apples")).await?.await?;
+//! // Or go on, and be told later.
+//! let (tell, told) = tokio::sync::oneshot::channel();
+//! let callback = move |result| {
+//!     let _ = tell.send(result);
+//! };
+//! producer
+//!     .send_then(record("anna", "a pear"), Box::new(callback))
+//!     .await?;
+//! producer.flush().await;
+//! let second = told.await??;
+//! assert_eq!(second.partition, first.partition, "they have the same key");
+//! assert_eq!((first.offset, second.offset), (0, 1));
+//!
+//! producer.close(None).await;
+//! cluster.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! With acks=0 nobody answers, so the first batches of a partition on a connection ask for an answer
 //! all the same, and a connection is closed only after the broker has confirmed that it read all.
 

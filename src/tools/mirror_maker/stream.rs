@@ -1,5 +1,6 @@
 //! Copying by one consumer: read, send, and from time to time wait for the acknowledgements and commit.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -7,10 +8,11 @@ use ::log::{info, warn};
 
 use super::{LOGGER, Target};
 use crate::client::consumer::{self, Consumer, Listening, Offsets, RebalanceListener};
-use crate::client::old_consumer::{self, OldConsumer, OldConsumerSettings, Stream, Subscription};
+use crate::client::old_consumer::{self, Held, OldConsumer, OldConsumerSettings, Stream, Subscription};
 use crate::client::producer::Record;
 use crate::client::topic_filter::TopicFilter;
 use crate::cluster::TopicPartition;
+use crate::message::Offset;
 use crate::util::clock::{Clock, Mono};
 use crate::util::shutdown::Stop;
 
@@ -25,12 +27,15 @@ pub(super) enum Ended {
     Failed(String),
 }
 
-/// Offsets of what was given to the producer and is not committed yet.
+/// Offsets behind what was given to the producer and is not committed yet, as the consumer writes them.
 #[derive(Clone, Default)]
-pub(super) struct Sent(Arc<Mutex<Offsets>>);
+pub(super) struct Sent<T>(Arc<Mutex<T>>);
 
-impl Sent {
-    fn lock(&self) -> MutexGuard<'_, Offsets> {
+/// The old consumer's.
+type OldOffsets = BTreeMap<TopicPartition, Offset>;
+
+impl<T> Sent<T> {
+    fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().expect("no code panics while holding this lock")
     }
 }
@@ -40,20 +45,34 @@ pub(super) enum Source {
     Old {
         consumer: OldConsumer,
         stream: Box<Stream>,
+        sent: Sent<OldOffsets>,
     },
     New {
         consumer: Box<Consumer>,
-        sent: Sent,
+        sent: Sent<Offsets>,
     },
 }
 
 impl Source {
-    /// The old consumer, started.
-    pub(super) async fn old(settings: OldConsumerSettings, filter: TopicFilter) -> Result<Source, String> {
-        let started = OldConsumer::start(settings, Subscription::Filter(filter, 1)).await;
+    /// The old consumer, started, which commits to `target`'s acknowledgements before it gives partitions up.
+    pub(super) async fn old(
+        settings: OldConsumerSettings,
+        filter: TopicFilter,
+        target: Arc<Target>,
+    ) -> Result<Source, String> {
+        let sent = Sent::default();
+        let before = CommitBefore {
+            target,
+            sent: sent.clone(),
+        };
+        let started = OldConsumer::start_with(settings, Subscription::Filter(filter, 1), before).await;
         let (consumer, mut streams) = started.map_err(|e| e.to_string())?;
         let stream = Box::new(streams.pop().ok_or("the consumer has no stream")?);
-        Ok(Source::Old { consumer, stream })
+        Ok(Source::Old {
+            consumer,
+            stream,
+            sent,
+        })
     }
 
     /// The new consumer, which commits to `target`'s acknowledgements before it gives partitions up.
@@ -73,8 +92,12 @@ impl Source {
     /// Copies until told to stop, then commits what is acknowledged and leaves the group.
     pub(super) async fn copy(self, target: &Arc<Target>, stop: Stop) -> Ended {
         let ended = match self {
-            Source::Old { consumer, mut stream } => {
-                let ended = copy_old(&consumer, &mut stream, target, stop).await;
+            Source::Old {
+                consumer,
+                mut stream,
+                sent,
+            } => {
+                let ended = copy_old(&consumer, &mut stream, &sent, target, stop).await;
                 info!(target: LOGGER, "Flushing producer.");
                 if target.flush().await {
                     info!(target: LOGGER, "Committing consumer offsets.");
@@ -129,6 +152,7 @@ impl Pace {
 async fn copy_old(
     consumer: &OldConsumer,
     stream: &mut Stream,
+    sent: &Sent<OldOffsets>,
     target: &Arc<Target>,
     mut stop: Stop,
 ) -> Ended {
@@ -143,6 +167,7 @@ async fn copy_old(
         };
         match next {
             Ok(Some(consumed)) => {
+                let partition = TopicPartition::new(consumed.topic.clone(), consumed.partition);
                 let record = Record {
                     topic: consumed.topic.to_string(),
                     partition: None,
@@ -154,6 +179,7 @@ async fn copy_old(
                     () = target.send(record) => {}
                     () = failed.wait() => return Ended::Stopped,
                 }
+                sent.lock().insert(partition, consumed.message.offset + 1);
             }
             Ok(None) => return Ended::Failed("the consumer is closed".to_owned()),
             Err(old_consumer::Error::Timeout) => {}
@@ -174,7 +200,12 @@ async fn commit_old(consumer: &OldConsumer) {
     }
 }
 
-async fn copy_new(consumer: &mut Consumer, sent: &Sent, target: &Arc<Target>, mut stop: Stop) -> Ended {
+async fn copy_new(
+    consumer: &mut Consumer,
+    sent: &Sent<Offsets>,
+    target: &Arc<Target>,
+    mut stop: Stop,
+) -> Ended {
     let mut failed = target.failed.stop();
     let mut pace = Pace::new(target);
     loop {
@@ -212,7 +243,7 @@ async fn copy_new(consumer: &mut Consumer, sent: &Sent, target: &Arc<Target>, mu
 }
 
 /// Commits what was sent; every record of it is acknowledged.
-async fn commit_new(consumer: &mut Consumer, sent: &Sent) {
+async fn commit_new(consumer: &mut Consumer, sent: &Sent<Offsets>) {
     let offsets = sent.lock().clone();
     match consumer.commit_sync_offsets(offsets).await {
         Ok(()) => sent.lock().clear(),
@@ -221,12 +252,12 @@ async fn commit_new(consumer: &mut Consumer, sent: &Sent) {
 }
 
 /// Commits before partitions are given up, so that the next member begins behind what was copied.
-struct CommitBefore {
+struct CommitBefore<T> {
     target: Arc<Target>,
-    sent: Sent,
+    sent: Sent<T>,
 }
 
-impl RebalanceListener for CommitBefore {
+impl RebalanceListener for CommitBefore<Offsets> {
     fn on_partitions_revoked<'a>(
         &'a mut self,
         consumer: &'a mut Consumer,
@@ -240,5 +271,32 @@ impl RebalanceListener for CommitBefore {
             self.sent.lock().clear();
             Ok::<(), consumer::Error>(())
         })
+    }
+}
+
+impl old_consumer::RebalanceListener for CommitBefore<OldOffsets> {
+    fn before_releasing_partitions<'a>(&'a mut self, held: Held<'a>) -> old_consumer::Listening<'a> {
+        Box::pin(async move {
+            // Not what it handed out: a message may be on its way to the producer at this moment.
+            let sent = self.sent.lock().clone();
+            if self.target.flush().await {
+                let owned = held.partitions();
+                let offsets = sent.into_iter().filter(|(p, _)| owned.contains(p)).collect();
+                if let Err(e) = held.commit_offsets(&offsets).await {
+                    warn!(target: LOGGER, "Offsets could not be committed: {e}");
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn before_starting_fetchers<'a>(
+        &'a mut self,
+        _: &'a str,
+        _: &'a old_consumer::Assignment,
+    ) -> old_consumer::Listening<'a> {
+        // What was sent of partitions that had other owners meanwhile is theirs to tell.
+        self.sent.lock().clear();
+        Box::pin(async { Ok(()) })
     }
 }

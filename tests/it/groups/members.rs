@@ -1,4 +1,4 @@
-//! The promise: genuine Java consumers, kafka-python and kcat share a group on our brokers. Whoever joins
+//! The promise: genuine Java consumers, kafka-python, kcat and ours share a group on our brokers. Whoever joins
 //! or leaves, is killed, or whatever broker dies, every message is processed at least once, partitions are
 //! shared out evenly and to one member each, and no committed position goes back.
 
@@ -13,11 +13,12 @@ use kafka::message::Codec;
 use kafka::util::codec::Reader;
 
 use super::client::{Client, LIMIT, wait_coordinator};
+use crate::support::cluster::Whose;
 use crate::support::ours::Pair;
 use crate::support::program::Program;
 use crate::support::python::python;
 use crate::support::wire::{Wire, set, wait_leaders};
-use crate::support::{genuine, reference, wait_for, wait_until};
+use crate::support::{reference, wait_for, wait_until};
 
 /// kafka-python of the time when 0.9 was common knowledge.
 const PACKAGES: [&str; 2] = ["kafka-python==2.0.2", "six"];
@@ -51,26 +52,20 @@ pub fn python_member(servers: &str, group: &str, topic: &str) -> Result<Program,
     Ok(Program::start(command))
 }
 
-/// A genuine console consumer, the new one.
-fn java_member(dir: &Path, servers: &str, group: &str, topic: &str) -> Program {
-    let config = dir.join("java.properties");
+/// A console consumer of either make, the new one, with its make as client id.
+fn console_member(whose: Whose, dir: &Path, servers: &str, group: &str, topic: &str) -> Program {
+    let name = if whose == Whose::Ours { "rust" } else { "java" };
+    let config = dir.join(format!("{name}.properties"));
     let text = format!(
-        "group.id={group}\nclient.id=java\nauto.commit.interval.ms=200\nsession.timeout.ms=6000\n\
+        "group.id={group}\nclient.id={name}\nauto.commit.interval.ms=200\nsession.timeout.ms=6000\n\
          heartbeat.interval.ms=500\nmetadata.max.age.ms=2000\n"
     );
     std::fs::write(&config, text).unwrap();
-    let config = config.display().to_string();
-    Program::start(genuine::command(&[
-        "kafka-console-consumer",
-        "--new-consumer",
-        "--bootstrap-server",
-        servers,
-        "--topic",
-        topic,
-        "--from-beginning",
-        "--consumer.config",
-        &config,
-    ]))
+    let mut command = whose.command("kafka-console-consumer");
+    command.args(["--new-consumer", "--bootstrap-server", servers]);
+    command.args(["--topic", topic, "--from-beginning", "--consumer.config"]);
+    command.arg(config);
+    Program::start(command)
 }
 
 fn kcat_member(servers: &str, group: &str, topic: &str) -> Program {
@@ -226,7 +221,7 @@ fn members_of_every_kind_share_a_group_through_joins_leaves_deaths_and_a_lost_co
     need!(python(&PACKAGES));
     let kcat = Command::new("kcat").arg("-V").output();
     need!(kcat.map_err(|_| "kcat is not installed"));
-    let mut pair = Pair::start("offsets.topic.num.partitions=2\nnum.partitions=6");
+    let mut pair = Pair::start("offsets.topic.num.partitions=2\nnum.partitions=12");
     let (ports, servers) = (pair.ports, pair.servers());
     wait_leaders(ports[0], "t", LIMIT);
     // Asked of whatever broker lives.
@@ -246,21 +241,23 @@ fn members_of_every_kind_share_a_group_through_joins_leaves_deaths_and_a_lost_co
         let all = client.fetch_all("g").into_iter();
         all.map(|(_, partition, offset)| (partition, offset)).collect()
     };
-    let numbers = Numbers::start(ports.to_vec(), "t", 6, -1);
+    let numbers = Numbers::start(ports.to_vec(), "t", 12, -1);
 
     // They join one after the other.
-    let mut java = java_member(pair.dir(0), &servers, "g", "t");
-    wait_shared(coordinator, "g", &["java"], 6);
+    let mut java = console_member(Whose::Genuine, pair.dir(0), &servers, "g", "t");
+    wait_shared(coordinator, "g", &["java"], 12);
     let mut first = python_member(&servers, "g", "t").unwrap();
-    wait_shared(coordinator, "g", &["java", "python"], 6);
+    wait_shared(coordinator, "g", &["java", "python"], 12);
     let mut kcat = kcat_member(&servers, "g", "t");
-    wait_shared(coordinator, "g", &["java", "kcat", "python"], 6);
-    wait_progress(&numbers, &[&java, &first, &kcat]);
+    wait_shared(coordinator, "g", &["java", "kcat", "python"], 12);
+    let mut rust = console_member(Whose::Ours, pair.dir(0), &servers, "g", "t");
+    wait_shared(coordinator, "g", &["java", "kcat", "python", "rust"], 12);
+    wait_progress(&numbers, &[&java, &first, &kcat, &rust]);
 
     // One is killed.
     first.kill();
-    wait_shared(coordinator, "g", &["java", "kcat"], 6);
-    wait_progress(&numbers, &[&java, &kcat]);
+    wait_shared(coordinator, "g", &["java", "kcat", "rust"], 12);
+    wait_progress(&numbers, &[&java, &kcat, &rust]);
 
     // The coordinator's broker is killed: the other one knows the group and where it was.
     let before = committed();
@@ -269,8 +266,8 @@ fn members_of_every_kind_share_a_group_through_joins_leaves_deaths_and_a_lost_co
     wait_until("the other broker coordinates", LIMIT, || {
         coordinator() == ports[1 - dies]
     });
-    wait_shared(coordinator, "g", &["java", "kcat"], 6);
-    wait_progress(&numbers, &[&java, &kcat]);
+    wait_shared(coordinator, "g", &["java", "kcat", "rust"], 12);
+    wait_progress(&numbers, &[&java, &kcat, &rust]);
     for (partition, offset) in committed() {
         assert!(
             offset >= before.get(&partition).copied().unwrap_or(0),
@@ -284,23 +281,26 @@ fn members_of_every_kind_share_a_group_through_joins_leaves_deaths_and_a_lost_co
     numbers.pause(true);
     wait_until("all are processed", LIMIT, || {
         let all: BTreeSet<usize> = (0..numbers.count()).collect();
-        seen(&[&java, &first, &kcat]).is_superset(&all)
+        seen(&[&java, &first, &kcat, &rust]).is_superset(&all)
     });
     kcat.signal("TERM");
     kcat.wait(LIMIT);
     numbers.pause(false);
-    wait_shared(coordinator, "g", &["java"], 6);
+    wait_shared(coordinator, "g", &["java", "rust"], 12);
 
     // The leader is killed; a new one goes on.
     let mut second = python_member(&servers, "g", "t").unwrap();
-    wait_shared(coordinator, "g", &["java", "python"], 6);
+    wait_shared(coordinator, "g", &["java", "python", "rust"], 12);
     java.kill();
-    wait_shared(coordinator, "g", &["python"], 6);
+    wait_shared(coordinator, "g", &["python", "rust"], 12);
+    wait_progress(&numbers, &[&second, &rust]);
+    rust.kill();
+    wait_shared(coordinator, "g", &["python"], 12);
 
     let sent = numbers.stop();
     let all: BTreeSet<usize> = (0..sent).collect();
     wait_until("every message is processed", LIMIT, || {
-        seen(&[&java, &first, &kcat, &second]).is_superset(&all)
+        seen(&[&java, &first, &kcat, &rust, &second]).is_superset(&all)
     });
     // Whoever leaves commits first.
     second.signal("TERM");

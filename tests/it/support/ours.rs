@@ -9,6 +9,9 @@ use super::program::{Program, launcher};
 /// How long a start may take on a busy machine.
 pub const START: Duration = Duration::from_secs(30);
 
+/// How long anything else may take there.
+const LIMIT: Duration = Duration::from_secs(120);
+
 /// A ZooKeeper or a broker of ours.
 pub struct Server {
     /// The process.
@@ -137,20 +140,31 @@ impl Pair {
     /// Kills a broker with -9 once the other one has all that it has of these topics.
     #[track_caller]
     pub fn kill(&mut self, id: usize, topics: &[&str]) {
-        let other = self.ports[1 - id];
-        super::wait_until(
-            "both replicas are in sync",
-            std::time::Duration::from_secs(120),
-            || {
-                let wire = super::wire::Wire::connect(other, START);
-                wire.and_then(|mut w| w.metadata(topics)).is_ok_and(|answer| {
-                    let mut partitions = answer.topics.iter().flat_map(|t| &t.partitions);
-                    partitions.all(|p| p.isr.len() == 2)
-                })
-            },
-        );
+        self.wait_in_sync(1 - id, topics);
         if let Some(mut broker) = self.brokers[id].take() {
             broker.program.kill();
         }
+    }
+
+    /// Stops a broker in order once the other one has all that it has of these topics, and starts it again.
+    #[track_caller]
+    pub fn restart(&mut self, id: usize, topics: &[&str]) {
+        self.wait_in_sync(1 - id, topics);
+        if let Some(mut broker) = self.brokers[id].take() {
+            broker.program.stop(LIMIT);
+        }
+        self.revive(id);
+    }
+
+    /// Waits until a broker knows that both have all of these topics.
+    #[track_caller]
+    fn wait_in_sync(&self, asked: usize, topics: &[&str]) {
+        super::wait_until("both replicas are in sync", LIMIT, || {
+            let wire = super::wire::Wire::connect(self.ports[asked], START);
+            wire.and_then(|mut w| w.metadata(topics)).is_ok_and(|answer| {
+                let mut partitions = answer.topics.iter().flat_map(|t| &t.partitions);
+                partitions.all(|p| p.isr.len() == 2)
+            })
+        });
     }
 }
