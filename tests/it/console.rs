@@ -270,10 +270,20 @@ fn member(cluster: &Cluster, whose: Whose, dir: &Path, name: &str) -> Program {
 }
 
 #[test]
-fn old_consumers_of_both_kinds_share_a_group() {
+fn old_consumers_of_both_kinds_share_a_group_on_a_genuine_broker() {
     need!(reference());
+    sharing(Genuine);
+}
+
+#[test]
+fn old_consumers_of_both_kinds_share_a_group_on_our_broker() {
+    need!(reference());
+    sharing(Ours);
+}
+
+fn sharing(whose: Whose) {
     let dir = tempfile::tempdir().unwrap();
-    let cluster = Cluster::start(dir.path(), Genuine);
+    let cluster = Cluster::start(dir.path(), whose);
     cluster.create("t", 4);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let nodes = runtime.block_on(session(&cluster.zookeeper));
