@@ -5,6 +5,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::set::{ENTRY_OVERHEAD, MIN_MESSAGE};
 use super::{Codec, Offset, compression, crc32};
 
+/// Room that a set takes from the beginning, if it may grow so far.
+const AT_ONCE: usize = 64 << 10;
+
 /// Collects messages into one set with the offsets 0, 1, 2 and so on.
 #[derive(Debug)]
 pub struct SetBuilder {
@@ -20,7 +23,7 @@ impl SetBuilder {
         SetBuilder {
             codec,
             limit,
-            set: BytesMut::new(),
+            set: BytesMut::with_capacity(limit.min(AT_ONCE)),
             count: 0,
         }
     }

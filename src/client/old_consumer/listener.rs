@@ -38,7 +38,7 @@ pub trait RebalanceListener: Send {
     ///
     /// With `auto.commit.enable` their positions were stored just before.
     fn before_releasing_partitions<'a>(&'a mut self, held: Held<'a>) -> Listening<'a> {
-        drop(held);
+        let _ = held;
         Box::pin(async { Ok(()) })
     }
 

@@ -120,6 +120,8 @@ pub(super) struct Ready {
 pub(super) struct AppendedTo {
     /// The sender has something to do that it did not have before.
     pub(super) wake: bool,
+    /// It began a batch.
+    pub(super) began: bool,
 }
 
 /// All batches of a producer that are not settled, but for those on their way.
@@ -169,8 +171,8 @@ impl Accumulator {
         let most = self.rules.batch_messages.unwrap_or(usize::MAX);
         let codec = self.rules.codec_of(&partition.topic);
         let limit = self.plain_limit(codec);
-        let queue = self.queues.entry(partition.clone()).or_default();
-        if let Some(batch) = queue.batches.back_mut()
+        let queue = self.queues.get_mut(&partition);
+        if let Some(batch) = queue.and_then(|q| q.batches.back_mut())
             && let Content::Open(set) = &mut batch.content
             && batch.deliveries.len() < most
             && set.append(key, value)
@@ -179,7 +181,10 @@ impl Accumulator {
             batch.reserved += reserved;
             batch.last_append = now;
             let full = batch.deliveries.len() >= most || set.len() >= limit;
-            return AppendedTo { wake: full };
+            return AppendedTo {
+                wake: full,
+                began: false,
+            };
         }
         let mut set = SetBuilder::new(codec, limit);
         // The first record always fits.
@@ -187,6 +192,7 @@ impl Accumulator {
         let id = self.next_id;
         self.next_id += 1;
         self.unsettled.insert(id);
+        let queue = self.queues.entry(partition.clone()).or_default();
         queue.batches.push_back(Batch {
             partition,
             id,
@@ -197,7 +203,10 @@ impl Accumulator {
             last_attempt: now,
             last_append: now,
         });
-        AppendedTo { wake: true }
+        AppendedTo {
+            wake: true,
+            began: true,
+        }
     }
 
     /// How many bytes before compression are expected to become a full batch.

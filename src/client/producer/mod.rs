@@ -74,7 +74,7 @@ use self::sender::Sender;
 pub use self::settings::{Partitioning, ProducerSettings, RecordQueue};
 use super::broker_client::BrokerClient;
 use super::connection::{self, ConnectionSettings};
-use super::metadata::{Metadata, Topic};
+use super::metadata::Metadata;
 use crate::cluster::TopicPartition;
 use crate::message::builder::entry_size;
 use crate::protocol::ErrorCode;
@@ -392,15 +392,17 @@ impl Producer {
             }
             let appended = accumulator.append(
                 settings.clock.now(),
-                TopicPartition::new(record.topic, partition),
+                partition,
                 record.key.as_deref(),
                 record.value.as_deref(),
                 size,
                 delivered,
             );
-            shared
-                .settled
-                .send_replace(accumulator.first_unsettled().unwrap_or(u64::MAX));
+            if appended.began {
+                shared
+                    .settled
+                    .send_replace(accumulator.first_unsettled().unwrap_or(u64::MAX));
+            }
             appended
         };
         if appended.wake {
@@ -409,23 +411,28 @@ impl Producer {
         Ok(())
     }
 
-    async fn partition_of(&self, record: &Record, deadline: Mono) -> Result<i32, Error> {
+    async fn partition_of(&self, record: &Record, deadline: Mono) -> Result<TopicPartition, Error> {
         let shared = &self.shared;
+        // Nearly always it is known.
+        if !shared.closed.load(Ordering::Relaxed)
+            && let Some(partition) = self.choose(record, &shared.metadata.borrow())?
+        {
+            return Ok(partition);
+        }
         let mut changed = shared.metadata.subscribe();
         loop {
             if shared.closed.load(Ordering::Relaxed) {
                 return Err(Error::Closed);
             }
             let metadata = changed.borrow_and_update().clone();
-            if let Some(topic) = metadata.topics.get(&record.topic) {
-                if let Some(partition) = self.choose(record, topic)? {
-                    return Ok(partition);
-                }
-                if let ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::INVALID_TOPIC_EXCEPTION =
+            if let Some(partition) = self.choose(record, &metadata)? {
+                return Ok(partition);
+            }
+            if let Some(topic) = metadata.topics.get(&record.topic)
+                && let ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::INVALID_TOPIC_EXCEPTION =
                     topic.error
-                {
-                    return Err(Error::Broker(topic.error));
-                }
+            {
+                return Err(Error::Broker(topic.error));
             }
             shared.topics().insert(record.topic.clone());
             shared.want_metadata.notify_one();
@@ -439,25 +446,33 @@ impl Producer {
     }
 
     /// The record's partition, or `None` while that cannot be told.
-    fn choose(&self, record: &Record, topic: &Topic) -> Result<Option<i32>, Error> {
+    fn choose(&self, record: &Record, metadata: &Metadata) -> Result<Option<TopicPartition>, Error> {
+        let Some(topic) = metadata.topics.get(&record.topic) else {
+            return Ok(None);
+        };
         let count = topic.count();
         if count == 0 {
             return Ok(None);
         }
+        let of = |partition| TopicPartition {
+            topic: topic.name.clone(),
+            partition,
+        };
         if let Some(partition) = record.partition {
             if !(0..count).contains(&partition) {
                 return Err(Error::NoSuchPartition { partition, count });
             }
-            return Ok(Some(partition));
+            return Ok(Some(of(partition)));
         }
         let partitions = Partitions {
             count,
             available: &topic.available,
         };
-        Ok(match &mut *self.shared.partitioner() {
+        let chosen = match &mut *self.shared.partitioner() {
             Partitioner::RoundRobin(p) => Some(p.choose(record.key.as_deref(), partitions)),
             Partitioner::Sticky(p) => p.choose(&record.topic, record.key.as_deref(), partitions),
-        })
+        };
+        Ok(chosen.map(of))
     }
 
     async fn take_place(&self) -> Result<(), Error> {
