@@ -199,13 +199,17 @@ mod tests {
     }
 
     fn picture(topics: &[(&str, ErrorCode)]) -> Metadata {
-        let topic = |error| Topic {
+        let topic = |name: &str, error| Topic {
+            name: name.into(),
             error,
             partitions: vec![],
             available: vec![],
         };
         Metadata {
-            topics: topics.iter().map(|(n, e)| ((*n).to_owned(), topic(*e))).collect(),
+            topics: topics
+                .iter()
+                .map(|(n, e)| ((*n).to_owned(), topic(n, *e)))
+                .collect(),
             ..Metadata::default()
         }
     }
