@@ -196,6 +196,43 @@ async fn a_single_broker_is_controller_leader_and_deleter() {
     ground.stop().await;
 }
 
+/// KAFKA-3175: 0.9.0.1 tells brokers to drop such a topic at the next failover.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_deletion_is_disabled_a_marked_topic_lives_on_under_every_controller() {
+    let ground = Ground::new().await;
+    let broker = ground.broker(0).await;
+    for (reign, new_topic) in [(1, "a"), (2, "b")] {
+        let mut settings = settings(0);
+        settings.rules.delete_topics = false;
+        let controller = Controller::start(settings, broker.session.clone(), Clock::system());
+        until_active(&controller).await;
+        if reign == 1 {
+            ground.create_topic("t", &[&[0]]).await;
+            wait_until_async("it is led", LIMIT, || async { broker.picture("t", 0) == Some(0) }).await;
+            ground.delete_topic("t").await;
+        }
+        // Its picture would speak of what is being deleted, too.
+        ground.create_topic(new_topic, &[&[0]]).await;
+        wait_until_async("the new topic is led", LIMIT, || async {
+            broker.picture(new_topic, 0) == Some(0)
+        })
+        .await;
+        controller.stop().await;
+        // It would go with the session, which goes on here.
+        ground.operator.delete(paths::CONTROLLER, -1).await.unwrap();
+    }
+    let told = broker.told();
+    let dropped = |told: &Told| match told {
+        Told::Picture(picture) => picture.partitions.iter().any(|p| p.leader == -2),
+        Told::Stop(_) => true,
+        Told::Roles(_) => false,
+    };
+    assert!(!told.iter().any(dropped), "{told:?}");
+    assert!(ground.state("t", 0).await.is_some());
+    broker.stop().await;
+    ground.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_partition_is_led_and_an_unreadable_topic_harms_none_but_itself() {
     let ground = Ground::new().await;

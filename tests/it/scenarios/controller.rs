@@ -5,7 +5,8 @@
 //! 0:1,2 1:2,1` | `config t unclean=true` | `down 1` | `up 1` | `bounce 1` | `leave 1` | `leader-writes t/0
 //! isr 1` (behind the controller's back) | `returned 1` (bounced while nobody acted) | `newer-controller t/0` |
 //! `notified t/0 t/1` | `prefer t/0` | `balance` | `heard 1` (it took its roles) | `delete t` | `answers 1 [error]`
-//! (all deletions it was told) | `retry` | `reassign t/0 2,3 t/1 1` | `show t/0`.
+//! (all deletions it was told) | `retry` | `reassign t/0 2,3 t/1 1` | `wish t/0 2,3 t/1 1` (a reassignment that
+//! stands in ZooKeeper when the next controller comes) | `show t/0`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -199,6 +200,10 @@ impl super::Core for Story {
                 let plan = reassign::requested(&mut self.context, wished);
                 self.carry_out(plan, out);
                 self.move_on(out);
+            }
+            ["wish", ref list @ ..] => {
+                let one = |pair: &[&str]| (partition(pair[0]), ids(pair[1]));
+                self.context.reassignments.extend(list.chunks(2).map(one));
             }
             ["show", name] => {
                 let at = partition(name);
