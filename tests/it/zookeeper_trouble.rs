@@ -3,13 +3,15 @@
 //! A quick restart that meets its own registration is in `broker.rs`, lost sessions of the controller and
 //! deletions that survive it in `controller.rs`.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use kafka::message::Codec;
 
-use crate::support::program::{kafka, run, text};
+use crate::support::program::{Program, kafka, launcher, run, text};
 use crate::support::wire::{Wire, set, wait_leaders};
-use crate::support::{free_port, ours, wait_until};
+use crate::support::{free_port, install, ours, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -153,4 +155,76 @@ fn deletion_that_is_not_enabled_is_told_and_harms_nothing() {
         assert_eq!(wait_leaders(cluster.brokers[broker].port, "t", LIMIT)[&0], 0);
     }
     cluster.produce(0);
+}
+
+/// A broker for which names mean what the file `hosts` says at the time.
+fn broker_with_names(dir: &Path, hosts: &Path, connect: &str) -> Result<ours::Server, String> {
+    let apart = |command: &mut Command| {
+        // A mount namespace of its own: nobody else sees that file in the place of the system's.
+        command.args([
+            "--mount",
+            "sh",
+            "-c",
+            r#"mount --bind "$0" /etc/hosts && exec "$@""#,
+        ]);
+        command.arg(hosts);
+    };
+    let mut trial = Command::new("unshare");
+    apart(&mut trial);
+    trial.arg("true");
+    let done = run(trial, b"", LIMIT);
+    if !done.status.success() {
+        return Err(format!("no mount namespace: {}", text(&done.stderr)));
+    }
+    let port = free_port();
+    let config = dir.join("server.properties");
+    let lines = format!(
+        "broker.id=0\nlisteners=PLAINTEXT://127.0.0.1:{port}\nlog.dirs={}\nzookeeper.connect={connect}\n\
+         zookeeper.connection.timeout.ms=60000\n",
+        dir.join("kafka-logs").display()
+    );
+    std::fs::write(&config, lines).unwrap();
+    let mut command = Command::new("unshare");
+    apart(&mut command);
+    command.arg(install::launcher("kafka-server-start")).arg(&config);
+    command.env("LOG_DIR", dir.join("logs"));
+    let mut program = Program::start(command);
+    program.wait_line("], started", LIMIT);
+    Ok(ours::Server { program, port })
+}
+
+/// A name was looked up once, at the start (ZOOKEEPER-1576, KAFKA-5473).
+#[test]
+fn a_zookeeper_that_moves_to_another_address_behind_its_name_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let hosts = dir.path().join("hosts");
+    let port = free_port();
+    // The same server on the same data, each time at another address.
+    let zookeeper_at = |address: &str| {
+        std::fs::write(&hosts, format!("{address} keeper.example\n")).unwrap();
+        let config = dir.path().join("zookeeper.properties");
+        let data = dir.path().join("zookeeper");
+        let lines = format!(
+            "dataDir={}\nclientPort={port}\nclientPortAddress={address}\nmaxClientCnxns=0\n",
+            data.display()
+        );
+        std::fs::write(&config, lines).unwrap();
+        let mut command = launcher("zookeeper-server-start");
+        command.arg(&config).env("LOG_DIR", dir.path().join("logs"));
+        let mut program = Program::start(command);
+        program.wait_line("binding to port", LIMIT);
+        program
+    };
+    let mut zookeeper = zookeeper_at("127.0.0.2");
+    let connect = format!("keeper.example:{port}");
+    let mut broker = need!(broker_with_names(dir.path(), &hosts, &connect));
+    wait_leaders(broker.port, "before", LIMIT);
+    for (address, topic) in [("127.0.0.3", "after"), ("127.0.0.4", "again")] {
+        zookeeper.kill();
+        zookeeper = zookeeper_at(address);
+        broker
+            .program
+            .wait_line(&format!(" at server {address}:{port}"), LIMIT);
+        wait_leaders(broker.port, topic, LIMIT);
+    }
 }
