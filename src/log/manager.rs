@@ -28,6 +28,10 @@ use super::directory::LogDir;
 use super::recovery::{self, Recovery};
 use super::{Error, Log, Result, files};
 
+/// How many logs of a directory are closed at a time. They wait for the disk and not for the processor, and a
+/// file system writes in one stroke what many ask it to sync.
+const CLOSERS: usize = 32;
+
 /// How often a manager does what; the broker's settings, not a topic's.
 #[derive(Clone, Debug)]
 pub struct ManagerSettings {
@@ -387,9 +391,8 @@ impl LogManager {
     /// The first failure. A directory that had one, now or before, gets no mark; the others do.
     pub fn shutdown(&self) -> Result<()> {
         info!("Shutting down.");
-        let threads = self.settings.recovery_threads_per_dir.max(1);
         let results: Vec<Result<()>> = std::thread::scope(|scope| {
-            let close = |dir: &Arc<LogDir>| self.close_dir(dir, threads);
+            let close = |dir: &Arc<LogDir>| self.close_dir(dir);
             let running: Vec<_> = self
                 .dirs
                 .iter()
@@ -404,7 +407,7 @@ impl LogManager {
         results.into_iter().collect()
     }
 
-    fn close_dir(&self, dir: &Arc<LogDir>, threads: usize) -> Result<()> {
+    fn close_dir(&self, dir: &Arc<LogDir>) -> Result<()> {
         let logs: Vec<Arc<Log>> = self.logs_in(dir).collect();
         if let Err(e) = dir.check() {
             for log in logs {
@@ -414,7 +417,7 @@ impl LogManager {
             dir.unlock();
             return Err(e);
         }
-        let closed = loading::in_parallel(threads, &logs, |log| match log.close() {
+        let closed = loading::in_parallel(CLOSERS, &logs, |log| match log.close() {
             Err(Error::Closed(_)) => Ok(()),
             other => other,
         });

@@ -19,7 +19,6 @@ use crate::replica::manager::ReplicaManager;
 use crate::util::blocking;
 
 use super::Asked;
-use super::gauges::Gauges;
 
 /// Asks `leader` for all of `asked` and takes over what it answers; partitions that failed wait in
 /// `progress`.
@@ -32,11 +31,9 @@ pub(super) async fn fetch(
     connection: &Connection,
     asked: &[Asked],
     progress: &mut FetchProgress,
-    gauges: &Gauges,
 ) -> crate::client::Result<()> {
     let request = request(replicas, asked);
     let version = replicas.settings.fetcher.fetch_version;
-    gauges.asked();
     let response = connection.call_version(&request, version).await?;
     let place = |a: &Asked| (a.partition.id.topic.clone(), a.partition.id.partition);
     let by_place: HashMap<(Arc<str>, i32), &Asked> = asked.iter().map(|a| (place(a), a)).collect();
@@ -52,7 +49,6 @@ pub(super) async fn fetch(
                 continue;
             };
             let id = &one.partition.id;
-            gauges.got(result.records.len());
             match exchange.take(one, result).await {
                 Ok(()) => progress.succeeded(id),
                 Err(e) => {
@@ -192,8 +188,7 @@ impl ReplicaManager {
     /// A copy cannot go on, for now or, if the disk failed, for good.
     pub(super) fn cannot_copy(&self, id: &TopicPartition, offset: Option<Offset>, e: &Error) {
         if e.is_storage() {
-            self.fatal
-                .halt(&format!("Disk error while replicating data for {id}: {e}"));
+            self.disk_failed(&format!("Disk error while replicating data for {id}: {e}"));
         }
         match offset {
             Some(offset) => warn!("Replica of partition {id} cannot go on at offset {offset}: {e}"),

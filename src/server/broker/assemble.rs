@@ -17,7 +17,7 @@ use crate::config::broker::InterBrokerProtocol;
 use crate::controller::{Controller, ControllerSettings};
 use crate::coordinator::{Coordinator, CoordinatorSettings};
 use crate::log::{CleanerSettings, LogManager, ManagerSettings};
-use crate::metrics::Registry;
+use crate::metrics::{Name, Registry};
 use crate::network::{self, Limits, Listener, NetworkSettings};
 use crate::replica::{Fatal, ReplicaManager, ReplicaSettings};
 use crate::server::dynamic::DynamicConfigManager;
@@ -83,7 +83,7 @@ pub(super) async fn assemble(
         halt(&parts.failure),
         clock.clone(),
     )?;
-    replicas.show_in(&metrics);
+    show_replicas(&replicas, &metrics);
     if let Some(logs) = &mut parts.logs {
         let cleaner = logs.manager.start_cleaner(&logs.shutdown.stop());
         logs.chores.extend(cleaner);
@@ -209,7 +209,11 @@ async fn connect(config: &BrokerConfig, clock: &Clock) -> Result<Session> {
     Ok(session)
 }
 
-/// The logs, recovered, each with its topic's settings. Settings that cannot be understood leave
+/// How long to wait for room on a full disk before the logs are recovered anew.
+const ROOM: Duration = Duration::from_secs(2);
+
+/// The logs, recovered, each with its topic's settings. A full disk is waited for: nobody would have to start the
+/// broker again. Settings that cannot be understood leave
 /// their topic with the broker's; 0.9.0.1 does not start then.
 async fn open_logs(config: &BrokerConfig, zookeeper: &Session, clock: &Clock) -> Result<Arc<LogManager>> {
     let overrides = admin::fetch_topic_configs(zookeeper)
@@ -232,9 +236,19 @@ async fn open_logs(config: &BrokerConfig, zookeeper: &Session, clock: &Clock) ->
         cleaner: config.log_cleaner_enable.then(|| cleaner_settings(config)),
         ..ManagerSettings::default()
     };
-    let (dirs, defaults, clock) = (config.log_dirs.clone(), config.log.clone(), clock.clone());
-    let open = move || LogManager::open(&dirs, defaults, &topics, settings, clock);
-    Ok(Arc::new(blocking::on_thread(open).await?))
+    let (dirs, defaults, topics) = (&config.log_dirs, &config.log, Arc::new(topics));
+    loop {
+        let (dirs, defaults, topics) = (dirs.clone(), defaults.clone(), topics.clone());
+        let (settings, time) = (settings.clone(), clock.clone());
+        let open = move || LogManager::open(&dirs, defaults, &topics, settings, time);
+        match blocking::on_thread(open).await {
+            Err(crate::log::Error::Storage(e)) if e.is_full() => {
+                warn!(target: TARGET, "there is no room to recover the logs; trying again until there is: {e}");
+                clock.sleep(ROOM).await;
+            }
+            opened => return Ok(Arc::new(opened?)),
+        }
+    }
 }
 
 fn cleaner_settings(config: &BrokerConfig) -> CleanerSettings {
@@ -311,6 +325,29 @@ fn halt(failure: &watch::Sender<Option<String>>) -> Fatal {
             is_first
         });
     })
+}
+
+/// Kafka's gauges of what this broker leads and holds.
+fn show_replicas(replicas: &Arc<ReplicaManager>, metrics: &Registry) {
+    let show = |name: Name, count: fn(&ReplicaManager) -> usize| {
+        let replicas = Arc::downgrade(replicas);
+        metrics.gauge_of(name, move || {
+            let count = replicas.upgrade().map_or(0, |r| count(&r));
+            i64::try_from(count).unwrap_or(i64::MAX)
+        });
+    };
+    let name = |name| Name::new("kafka.server", "ReplicaManager", name, &[]);
+    show(name("LeaderCount"), |r| r.counts().0);
+    show(name("PartitionCount"), |r| r.counts().1);
+    show(name("UnderReplicatedPartitions"), |r| r.counts().2);
+    let waiting = |name, operation| {
+        let tags = [("delayedOperation", operation)];
+        Name::new("kafka.server", "DelayedOperationPurgatory", name, &tags)
+    };
+    show(waiting("PurgatorySize", "Fetch"), |r| r.waiting().0);
+    show(waiting("NumDelayedOperations", "Fetch"), |r| r.delayed().0);
+    show(waiting("PurgatorySize", "Produce"), |r| r.waiting().1);
+    show(waiting("NumDelayedOperations", "Produce"), |r| r.delayed().1);
 }
 
 /// A candidate; it stands once this broker is registered.

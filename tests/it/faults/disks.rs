@@ -2,13 +2,13 @@
 //! directory it was, and nothing else; the last one takes the broker with it, with exit code 1. A full
 //! disk refuses produce and goes on when there is room; what was acknowledged can always be read.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kafka::message::Codec;
 
+use crate::support::mount::Mount;
 use crate::support::ours::{self, Server};
 use crate::support::program::{launcher, text};
 use crate::support::wire::{Wire, set, wait_leaders};
@@ -17,76 +17,6 @@ use crate::support::{free_port, wait_for, wait_until};
 const LIMIT: Duration = Duration::from_secs(90);
 const NOT_LEADER: i16 = 6;
 const UNKNOWN: i16 = -1;
-
-/// A mounted file system, unmounted when dropped.
-struct Mount {
-    at: PathBuf,
-    device: Option<String>,
-}
-
-fn run(program: &str, arguments: &[&str]) -> Result<Output, String> {
-    let out = Command::new(program)
-        .args(arguments)
-        .output()
-        .map_err(|e| format!("{program}: {e}"))?;
-    match out.status.success() {
-        true => Ok(out),
-        false => Err(format!("{program} {arguments:?}: {}", text(&out.stderr))),
-    }
-}
-
-impl Mount {
-    fn tmpfs(at: &Path, megabytes: u32) -> Result<Mount, String> {
-        std::fs::create_dir_all(at).map_err(|e| e.to_string())?;
-        let size = format!("size={megabytes}m");
-        run(
-            "mount",
-            &["-t", "tmpfs", "-o", &size, "tmpfs", &at.display().to_string()],
-        )?;
-        Ok(Mount {
-            at: at.to_owned(),
-            device: None,
-        })
-    }
-
-    /// An ext4 file system in a file, which becomes read-only at its first error.
-    fn ext4(at: &Path, image: &Path) -> Result<Mount, String> {
-        std::fs::create_dir_all(at).map_err(|e| e.to_string())?;
-        let file = std::fs::File::create(image).map_err(|e| e.to_string())?;
-        file.set_len(64 << 20).map_err(|e| e.to_string())?;
-        let image = image.display().to_string();
-        run("mkfs.ext4", &["-q", &image])?;
-        let device = text(&run("losetup", &["-f", "--show", &image])?.stdout)
-            .trim()
-            .to_owned();
-        let mount = Mount {
-            at: at.to_owned(),
-            device: Some(device.clone()),
-        };
-        run(
-            "mount",
-            &["-o", "errors=remount-ro", &device, &at.display().to_string()],
-        )?;
-        Ok(mount)
-    }
-
-    /// Makes the system believe that it has met an error.
-    fn break_it(&self) -> Result<(), String> {
-        let device = self.device.as_deref().expect("only ext4 is broken");
-        let name = device.trim_start_matches("/dev/");
-        let trigger = format!("/sys/fs/ext4/{name}/trigger_fs_error");
-        std::fs::write(&trigger, "a test\n").map_err(|e| format!("{trigger}: {e}"))
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = run("umount", &["-l", &self.at.display().to_string()]);
-        if let Some(device) = &self.device {
-            let _ = run("losetup", &["-d", device]);
-        }
-    }
-}
 
 /// A broker on these log directories.
 fn broker(dir: &Path, zookeeper: &Server, log_dirs: &[&Path]) -> Server {
@@ -177,7 +107,11 @@ fn a_full_disk_refuses_produce_and_serves_consumers_until_there_is_room() {
 #[test]
 fn of_two_directories_a_read_only_one_goes_offline_and_the_other_serves() {
     let dir = tempfile::tempdir().unwrap();
-    let disk = need!(Mount::ext4(&dir.path().join("disk"), &dir.path().join("image")));
+    let disk = need!(Mount::ext4(
+        &dir.path().join("disk"),
+        &dir.path().join("image"),
+        64 << 20
+    ));
     let zookeeper = ours::zookeeper(dir.path());
     let (healthy, failing) = (dir.path().join("healthy"), disk.at.join("logs"));
     let mut broker = broker(dir.path(), &zookeeper, &[&healthy, &failing]);

@@ -50,7 +50,12 @@ struct Producer {
 impl Ground {
     #[track_caller]
     pub fn new(more: &str) -> Ground {
-        let fleet = Fleet::start(3, more);
+        Ground::on(Fleet::start(3, more))
+    }
+
+    /// Producers at work on three brokers that are started.
+    #[track_caller]
+    pub fn on(fleet: Fleet) -> Ground {
         fleet.create_topic(TOPIC, PARTITIONS);
         let ports = fleet.ports();
         let producers = (0..PARTITIONS)

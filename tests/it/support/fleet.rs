@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kafka::cluster::LeaderAndIsr;
 use kafka::util::clock::Clock;
 use kafka::zookeeper::{Session, SessionSettings, paths, znodes};
 
@@ -24,6 +25,8 @@ pub const SESSION: Duration = Duration::from_secs(3);
 pub struct Machine {
     pub id: i32,
     pub dir: PathBuf,
+    /// Its log directory.
+    pub logs: PathBuf,
     port: u16,
     /// Through which others and clients reach it.
     pub link: Link,
@@ -43,6 +46,8 @@ pub struct Fleet {
     zookeeper_port: u16,
     runtime: tokio::runtime::Runtime,
     settings: String,
+    /// Further words of ZooKeeper's environment.
+    zookeeper_environment: Vec<(String, String)>,
     dir: tempfile::TempDir,
 }
 
@@ -53,6 +58,7 @@ impl Machine {
         let port = free_port();
         Machine {
             id,
+            logs: dir.join("kafka-logs"),
             dir,
             port,
             link: Link::to(port),
@@ -60,11 +66,6 @@ impl Machine {
             program: None,
             environment: Vec::new(),
         }
-    }
-
-    /// Its log directory.
-    pub fn logs(&self) -> PathBuf {
-        self.dir.join("kafka-logs")
     }
 
     /// Starts its process; returns at once.
@@ -76,7 +77,7 @@ impl Machine {
             self.id,
             self.port,
             self.link.port,
-            self.logs().display(),
+            self.logs.display(),
             self.zookeeper_link.port
         );
         std::fs::write(&config, text).expect("the folder can be written");
@@ -140,9 +141,24 @@ impl Fleet {
     /// properties.
     #[track_caller]
     pub fn start(brokers: i32, more: &str) -> Fleet {
+        let mut fleet = Fleet::prepare(brokers, more);
+        fleet.launch_all();
+        fleet
+    }
+
+    /// As [`start`](Self::start), but no broker is launched yet.
+    #[track_caller]
+    pub fn prepare(brokers: i32, more: &str) -> Fleet {
+        Fleet::prepare_in(brokers, more, Vec::new())
+    }
+
+    /// As [`prepare`](Self::prepare), with further words in ZooKeeper's environment.
+    #[track_caller]
+    pub fn prepare_in(brokers: i32, more: &str, zookeeper_environment: Vec<(String, String)>) -> Fleet {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let zookeeper_port = free_port();
-        let zookeeper = ours::zookeeper_with(dir.path(), zookeeper_port, SHORT_SESSIONS);
+        let zookeeper =
+            ours::zookeeper_in(dir.path(), zookeeper_port, SHORT_SESSIONS, &zookeeper_environment);
         let settings = format!(
             "zookeeper.session.timeout.ms={}\nzookeeper.connection.timeout.ms=600000\nreplica.lag.time.max.ms=4000\n\
              replica.socket.timeout.ms=4000\nreplica.fetch.wait.max.ms=200\nreplica.fetch.backoff.ms=500\n\
@@ -151,7 +167,7 @@ impl Fleet {
              replica.high.watermark.checkpoint.interval.ms=1000\n{more}\n",
             SESSION.as_millis()
         );
-        let mut fleet = Fleet {
+        Fleet {
             machines: (0..brokers)
                 .map(|id| Machine::new(id, dir.path(), zookeeper_port))
                 .collect(),
@@ -162,15 +178,21 @@ impl Fleet {
                 .build()
                 .expect("a runtime"),
             settings,
+            zookeeper_environment,
             dir,
-        };
-        for id in 0..brokers {
-            fleet.launch(id);
         }
-        for machine in &mut fleet.machines {
+    }
+
+    /// Launches all brokers and waits until they are started.
+    #[track_caller]
+    pub fn launch_all(&mut self) {
+        for at in 0..self.machines.len() {
+            let settings = self.settings.clone();
+            self.machines[at].launch(&settings);
+        }
+        for machine in &mut self.machines {
             machine.wait_started();
         }
-        fleet
     }
 
     pub fn machine(&mut self, id: i32) -> &mut Machine {
@@ -194,10 +216,11 @@ impl Fleet {
     /// Starts ZooKeeper again.
     #[track_caller]
     pub fn start_zookeeper(&mut self) {
-        self.zookeeper = Some(ours::zookeeper_with(
+        self.zookeeper = Some(ours::zookeeper_in(
             self.dir.path(),
             self.zookeeper_port,
             SHORT_SESSIONS,
+            &self.zookeeper_environment,
         ));
     }
 
@@ -240,10 +263,34 @@ impl Fleet {
 
     /// Leader and in-sync replicas, as they stand in ZooKeeper.
     pub fn state(&self, topic: &str, partition: i32) -> Option<(i32, Vec<i32>)> {
+        let state = self.decision(topic, partition)?;
+        Some((state.leader.0, state.isr.iter().map(|id| id.0).collect()))
+    }
+
+    /// How often the partition's leadership was decided; -1 if never.
+    pub fn leader_epoch(&self, topic: &str, partition: i32) -> i32 {
+        self.decision(topic, partition)
+            .map_or(-1, |state| state.leader_epoch.0)
+    }
+
+    fn decision(&self, topic: &str, partition: i32) -> Option<LeaderAndIsr> {
         let path = paths::partition_state(topic, partition);
         let node = self.ask(|session| async move { session.get(&path).await.ok().flatten() })?;
-        let state = znodes::leader_and_isr::decode(&node.data?, node.stat.version).ok()?;
-        Some((state.leader.0, state.isr.iter().map(|id| id.0).collect()))
+        znodes::leader_and_isr::decode(&node.data?, node.stat.version).ok()
+    }
+
+    /// The transactions that created the brokers' registrations.
+    pub fn registrations(&self) -> BTreeMap<i32, i64> {
+        let ids: Vec<i32> = self.machines.iter().map(|m| m.id).collect();
+        self.ask(|session| async move {
+            let mut found = BTreeMap::new();
+            for id in ids {
+                if let Ok(Some(node)) = session.get(&paths::broker(id)).await {
+                    found.insert(id, node.stat.czxid);
+                }
+            }
+            found
+        })
     }
 
     /// Who acts as the controller.
@@ -300,7 +347,7 @@ impl Fleet {
     /// Waits until all replicas of a partition have the same bytes, and returns how many.
     #[track_caller]
     pub fn wait_equal(&self, topic: &str, partition: i32) -> usize {
-        let bytes = |machine: &Machine| log_bytes(&machine.logs().join(format!("{topic}-{partition}")));
+        let bytes = |machine: &Machine| log_bytes(&machine.logs.join(format!("{topic}-{partition}")));
         let what = format!("the replicas of {topic}-{partition} are byte-equal");
         let mut sizes = Vec::new();
         let deadline = std::time::Instant::now() + LIMIT;

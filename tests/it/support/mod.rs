@@ -13,6 +13,7 @@ pub mod genuine_data;
 pub mod golden;
 pub mod install;
 pub mod link;
+pub mod mount;
 pub mod ours;
 pub mod program;
 pub mod python;

@@ -20,9 +20,10 @@ pub struct Server {
     pub port: u16,
 }
 
-fn server(name: &str, config: &Path, dir: &Path) -> Program {
+fn server(name: &str, config: &Path, dir: &Path, environment: &[(String, String)]) -> Program {
     let mut command: Command = launcher(name);
     command.arg(config).env("LOG_DIR", dir.join("logs"));
+    command.envs(environment.iter().cloned());
     Program::start(command)
 }
 
@@ -44,6 +45,12 @@ pub const SHORT_SESSIONS: &str = "tickTime=500\nmaxSessionTimeout=60000";
 /// Starts our ZooKeeper on `dir/zookeeper` and a port; `more` are further lines of its properties.
 #[track_caller]
 pub fn zookeeper_with(dir: &Path, port: u16, more: &str) -> Server {
+    zookeeper_in(dir, port, more, &[])
+}
+
+/// As [`zookeeper_with`], with further words in its environment.
+#[track_caller]
+pub fn zookeeper_in(dir: &Path, port: u16, more: &str, environment: &[(String, String)]) -> Server {
     let config = dir.join("zookeeper.properties");
     let data = dir.join("zookeeper");
     let text = format!(
@@ -51,7 +58,7 @@ pub fn zookeeper_with(dir: &Path, port: u16, more: &str) -> Server {
         data.display()
     );
     std::fs::write(&config, text).expect("the folder can be written");
-    let mut program = server("zookeeper-server-start", &config, dir);
+    let mut program = server("zookeeper-server-start", &config, dir, environment);
     program.wait_line("binding to port", START);
     super::wait_until("our ZooKeeper serves", START, || {
         super::genuine::four_letters(port, "srvr").contains("Mode:")
@@ -76,7 +83,7 @@ pub fn broker_on(dir: &Path, zookeeper: &str, port: u16, more: &str) -> Server {
         logs.display()
     );
     std::fs::write(&config, text).expect("the folder can be written");
-    let mut program = server("kafka-server-start", &config, dir);
+    let mut program = server("kafka-server-start", &config, dir, &[]);
     program.wait_line("], started", START);
     Server { program, port }
 }
