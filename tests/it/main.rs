@@ -5,6 +5,7 @@
 #[macro_use]
 mod support;
 
+mod all_faults;
 mod bad_input;
 mod broker;
 mod check;
