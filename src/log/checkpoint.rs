@@ -119,12 +119,26 @@ impl RecoveryPoints {
     /// Makes sure that the file vouches for nothing of a log at `offset` or above: what comes there now
     /// is not what was flushed.
     pub(crate) fn lower(&self, tp: &TopicPartition, offset: Offset) -> Result<()> {
+        self.lower_all([(tp, offset)].into_iter())
+    }
+
+    /// As [`Self::lower`] for many logs, in one write.
+    pub(crate) fn lower_all<'a>(
+        &self,
+        points: impl Iterator<Item = (&'a TopicPartition, Offset)>,
+    ) -> Result<()> {
         let mut written = self.written();
-        match written.get_mut(tp) {
-            Some(point) if *point > offset => *point = offset,
-            _ => return Ok(()),
+        let mut some = false;
+        for (tp, offset) in points {
+            if let Some(point) = written.get_mut(tp).filter(|point| **point > offset) {
+                *point = offset;
+                some = true;
+            }
         }
-        self.file.write(&written)
+        match some {
+            true => self.file.write(&written),
+            false => Ok(()),
+        }
     }
 
     fn written(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Offset>> {

@@ -6,6 +6,8 @@
 //! of recovery points and the chores that logs leave behind run as tasks, apart from whoever appends.
 
 mod loading;
+mod parallel;
+mod progress;
 mod tasks;
 
 use std::collections::{BTreeMap, HashMap};
@@ -258,7 +260,7 @@ impl LogManager {
         }
         self.chores.forget(path);
         fs::create_dir_all(path)?;
-        recovery::load(&Recovery {
+        recovery::load(Recovery {
             dir: path,
             config,
             recovery_point: 0,
@@ -417,9 +419,11 @@ impl LogManager {
             dir.unlock();
             return Err(e);
         }
-        let closed = loading::in_parallel(CLOSERS, &logs, |log| match log.close() {
-            Err(Error::Closed(_)) => Ok(()),
-            other => other,
+        let closed = parallel::in_parallel(CLOSERS, logs.iter().collect(), |log: &Arc<Log>| {
+            match log.close() {
+                Err(Error::Closed(_)) => Ok(()),
+                other => other,
+            }
         });
         let result = closed.and_then(|_| {
             let points = logs

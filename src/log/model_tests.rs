@@ -4,7 +4,8 @@
 //! any call to the system, recovery's own among them. What may be there after each is in [`expected`].
 //!
 //! `LOG_MODEL_STEPS` says how many steps there are, a thousand to a life, and `LOG_MODEL_SEED` the seed of the
-//! first life, each other life's being one more; all are printed. Without it the lives are always the same.
+//! first life, each other life's being one more; all are printed. Without it the lives are always the same, as
+//! long as `LOG_MODEL_THREADS`, the threads that recover the log, is 1, which it is unless it is set.
 
 mod expected;
 mod trouble;
@@ -40,7 +41,6 @@ struct Life {
 
 #[test]
 fn a_log_says_what_a_list_says_whatever_befalls_it() {
-    let number = |name| std::env::var(name).ok().and_then(|s| s.parse::<u64>().ok());
     let seed = number("LOG_MODEL_SEED").unwrap_or(1);
     let steps = number("LOG_MODEL_STEPS").unwrap_or(10_000);
     let mut all = Counts::default();
@@ -59,10 +59,16 @@ fn a_log_says_what_a_list_says_whatever_befalls_it() {
     }
 }
 
+/// The number that a variable of the environment says.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
 impl Life {
     fn new(seed: u64) -> Life {
         let mut random = Random(seed);
         let mut ground = Ground::new(config(&mut random));
+        ground.threads = usize::try_from(number("LOG_MODEL_THREADS").unwrap_or(1)).unwrap();
         ground.cleaner.io_buffer_bytes = below(&mut random, 800) + 2;
         ground.cleaner.max_message_bytes = below(&mut random, 300);
         if random.one_in(2) {

@@ -77,6 +77,8 @@ struct State {
     last: Option<Entry>,
     /// Written and not yet synced.
     dirty: bool,
+    /// Nothing is appended, so the file need not stay open when it is synced.
+    rests: bool,
     /// The path leads to another file or to none; `file` is all there is.
     detached: bool,
 }
@@ -199,6 +201,7 @@ impl OffsetIndex {
         if relative < 0 || state.last.is_some_and(|l| l.relative >= entry.relative) {
             return Ok(());
         }
+        state.rests = false;
         state.tail.push(entry);
         state.last = Some(entry);
         state.count += 1;
@@ -289,12 +292,17 @@ impl OffsetIndex {
             if !std::mem::take(&mut state.dirty) {
                 return Ok(());
             }
-            self.file(&mut state)?
+            let file = self.file(&mut state)?;
+            if state.rests {
+                state.file = None;
+            }
+            file
         };
         Ok(fs::sync(&file).during("fsync", &self.path)?)
     }
 
-    /// Writes all out and gives memory and handle back: nothing will be appended for long.
+    /// Writes all out and gives memory and handle back, the handle when the file is synced: nothing will be
+    /// appended for long.
     pub(crate) fn rest(&self) -> Result<()> {
         let mut state = self.lock();
         if state.detached {
@@ -302,6 +310,7 @@ impl OffsetIndex {
         }
         self.write_pending(&mut state)?;
         state.tail = Vec::new();
+        state.rests = true;
         if !state.dirty {
             state.file = None;
         }

@@ -13,6 +13,8 @@ use super::{Error, Result};
 
 /// Bytes read at once.
 const BUFFER: usize = 256 * 1024;
+/// How many bytes are read before it is told.
+const TELL: u64 = 8 * 1024 * 1024;
 
 /// What a scan found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,17 +30,22 @@ pub(crate) struct Scan {
 /// Goes through `data`, checks each message, and fills `index` (which is emptied first) with an
 /// entry about every `interval` bytes; see [`walk`]. Compressed values are not looked into: the index
 /// names the offset after the message before, which is that of the first message inside unless a
-/// cleaner made gaps, and never too high.
+/// cleaner made gaps, and never too high. `progress` is told of the bytes that are messages, some at a time.
 pub(crate) fn rebuild(
     data: &DataFile,
     index: &OffsetIndex,
     base: Offset,
     interval: u64,
     checksums: bool,
+    progress: &dyn Fn(u64),
 ) -> Result<Scan> {
     index.clear()?;
-    let mut indexed = 0;
+    let (mut indexed, mut told) = (0, 0);
     let scan = walk(data, base, checksums, |forward, found| {
+        if found.position - told >= TELL {
+            progress(found.position - told);
+            told = found.position;
+        }
         if found.position - indexed > interval {
             let codec = forward.attributes(found.position)? & 7;
             index.append(if codec == 0 { found.offset } else { found.due }, found.position)?;
@@ -47,6 +54,7 @@ pub(crate) fn rebuild(
         Ok(())
     })?;
     index.write_out()?;
+    progress(scan.valid - told);
     if let Some(problem) = &scan.problem {
         warn_invalid(data.path(), scan.valid, problem);
     }

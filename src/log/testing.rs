@@ -62,6 +62,8 @@ pub(crate) struct Ground {
     pub(crate) clock: Clock,
     pub(crate) config: LogConfig,
     pub(crate) cleaner: CleanerSettings,
+    /// `num.recovery.threads.per.data.dir`
+    pub(crate) threads: usize,
 }
 
 impl Ground {
@@ -73,12 +75,13 @@ impl Ground {
             clock: Clock::manual(Clock::system().wall()),
             config,
             cleaner: CleanerSettings::default(),
+            threads: 2,
         }
     }
 
     pub(crate) fn try_open(&self) -> Result<LogManager> {
         let settings = ManagerSettings {
-            recovery_threads_per_dir: 2,
+            recovery_threads_per_dir: self.threads,
             cleaner: Some(self.cleaner.clone()),
             ..ManagerSettings::default()
         };

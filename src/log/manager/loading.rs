@@ -1,10 +1,9 @@
-//! Loading all logs at start: all directories at once, several logs of each at once.
+//! Loading all logs at start: all directories at once, and in each some threads that share one list of the
+//! segments of all its logs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use ::log::{debug, info, warn};
 use tokio::sync::watch;
@@ -13,15 +12,14 @@ use crate::cluster::TopicPartition;
 use crate::config::LogConfig;
 use crate::log::chores::Chores;
 use crate::log::directory::LogDir;
-use crate::log::recovery::{self, Recovery};
+use crate::log::recovery::{Loaded, Outcome, Piece, Plan, Recovery};
 use crate::log::{Error, Log, Result, files};
-use crate::util::clock::{Clock, Mono};
+use crate::util::clock::Clock;
 use crate::util::fs::{self, Context};
 
+use super::parallel::in_parallel;
+use super::progress::{Amount, Progress};
 use super::{Removal, finish_removal};
-
-/// How often a long load says how far it is.
-const PROGRESS: Duration = Duration::from_secs(5);
 
 /// Which partitions are in directories that failed before their logs were loaded, as far as that can be
 /// told.
@@ -185,53 +183,85 @@ impl Loading<'_> {
             );
         }
         let partitions = self.partitions(dir.path())?;
-        let done = AtomicUsize::new(0);
-        let told = Mutex::new(self.clock.now());
-        in_parallel(self.threads.max(1), &partitions, |(tp, path)| {
-            let log = self.log(dir, tp, path, clean)?;
-            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            self.tell(&told, dir, done, partitions.len());
-            Ok(log)
-        })
-    }
-
-    fn log(&self, dir: &Arc<LogDir>, tp: &TopicPartition, path: &Path, clean: bool) -> Result<Log> {
-        let config = self.topics.get(&*tp.topic).unwrap_or(self.defaults);
-        let cleaned = dir.cleaner_points();
-        let loaded = recovery::load(&Recovery {
+        let recoveries = partitions.iter().map(|(tp, path)| Recovery {
             dir: path,
-            config,
+            config: self.config(tp),
             recovery_point: dir.points().of(tp),
             clean,
             now: self.clock.wall(),
-        })?;
-        if let Err(e) = dir.watch(dir.points().lower(tp, loaded.recovery_point)) {
+        });
+        let loaded = self.recover(dir, recoveries.collect())?;
+        let points = partitions.iter().zip(&loaded);
+        let points = points.map(|((tp, _), loaded)| (tp, loaded.recovery_point));
+        if let Err(e) = dir.watch(dir.points().lower_all(points)) {
             warn!("{e}");
         }
-        if cleaned.of(tp).is_some_and(|cleaned| cleaned > loaded.next) {
+        let logs = partitions.into_iter().zip(loaded);
+        Ok(logs
+            .map(|((tp, path), loaded)| self.log(dir, tp, path, loaded))
+            .collect())
+    }
+
+    /// Loads logs; their segments are one list that all threads work at.
+    fn recover(&self, dir: &LogDir, recoveries: Vec<Recovery<'_>>) -> Result<Vec<Loaded>> {
+        let begun = self.clock.now();
+        let mut loaded: Vec<Option<Loaded>> = recoveries.iter().map(|_| None).collect();
+        let mut left: Vec<(usize, Recovery<'_>)> = recoveries.into_iter().enumerate().collect();
+        // Some logs have to be read a second time, as their recovery point was another log's.
+        while !left.is_empty() {
+            let plans = in_parallel(self.threads, left, |(log, r)| Ok((log, Plan::of(r)?)))?;
+            let pieces = plans
+                .iter()
+                .flat_map(|(_, plan)| plan.pieces.iter().map(move |piece| (plan, piece)));
+            let pieces: Vec<(&Plan<'_>, &Piece)> = pieces.collect();
+            let all = Amount {
+                segments: pieces.len() as u64,
+                bytes: pieces.iter().map(|(_, piece)| piece.to_read).sum(),
+            };
+            let progress = Progress::new(dir.path(), self.clock, all);
+            let mut read = in_parallel(self.threads, pieces, |(plan, piece)| {
+                let opened = plan.read(piece, &|bytes| progress.read(bytes))?;
+                progress.opened();
+                Ok(opened)
+            })?
+            .into_iter();
+            let whole = plans.into_iter().map(|(log, plan)| {
+                let own = read.by_ref().take(plan.pieces.len()).collect();
+                (log, plan, own)
+            });
+            let outcomes = in_parallel(
+                self.threads,
+                whole.collect(),
+                |(log, plan, own): (_, _, Vec<_>)| Ok((log, plan.assemble(own)?)),
+            )?;
+            progress.end(begun);
+            left = Vec::new();
+            for (log, outcome) in outcomes {
+                match outcome {
+                    Outcome::Loaded(done) => loaded[log] = Some(done),
+                    Outcome::Again(r) => left.push((log, r)),
+                }
+            }
+        }
+        let done = |loaded: Option<Loaded>| loaded.expect("a log is left until it is loaded");
+        Ok(loaded.into_iter().map(done).collect())
+    }
+
+    fn config(&self, tp: &TopicPartition) -> &LogConfig {
+        self.topics.get(&*tp.topic).unwrap_or(self.defaults)
+    }
+
+    fn log(&self, dir: &Arc<LogDir>, tp: TopicPartition, path: PathBuf, loaded: Loaded) -> Log {
+        let cleaned = dir.cleaner_points();
+        if cleaned.of(&tp).is_some_and(|cleaned| cleaned > loaded.next) {
             // The log was cut back since, and it is not known how far: all counts as dirty (KAFKA-3330).
-            if let Err(e) = dir.watch(cleaned.forget(tp)) {
+            if let Err(e) = dir.watch(cleaned.forget(&tp)) {
                 warn!("{e}");
             }
         }
-        Ok(Log::new(
-            tp.clone(),
-            path.to_owned(),
-            config.clone(),
-            loaded,
-            self.clock.clone(),
-            Arc::clone(self.chores),
-            Arc::clone(dir),
-        ))
-    }
-
-    fn tell(&self, told: &Mutex<Mono>, dir: &LogDir, done: usize, all: usize) {
-        let now = self.clock.now();
-        let mut told = told.lock().expect("a loader panicked");
-        if now.since(*told) >= PROGRESS {
-            *told = now;
-            info!("Loaded {done} of {all} logs in {}.", dir.path().display());
-        }
+        let config = self.config(&tp).clone();
+        let (clock, chores) = (self.clock.clone(), Arc::clone(self.chores));
+        Log::new(tp, path, config, loaded, clock, chores, Arc::clone(dir))
     }
 
     /// The partitions' directories in a log directory. What was being removed when the broker died is
@@ -262,44 +292,4 @@ impl Loading<'_> {
         }
         Ok(found.into_iter().collect())
     }
-}
-
-/// Does `work` on all items with some threads; stops at the first error and returns it.
-pub(super) fn in_parallel<T: Sync, R: Send>(
-    threads: usize,
-    items: &[T],
-    work: impl Fn(&T) -> Result<R> + Sync,
-) -> Result<Vec<R>> {
-    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let run = || {
-        let mut done = Vec::new();
-        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if failed.load(Ordering::Relaxed) {
-                break;
-            }
-            match work(item) {
-                Ok(result) => done.push(result),
-                Err(e) => {
-                    failed.store(true, Ordering::Relaxed);
-                    return Err(e);
-                }
-            }
-        }
-        Ok(done)
-    };
-    if threads.min(items.len()) <= 1 {
-        return run();
-    }
-    let results: Vec<Result<Vec<R>>> = std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads.min(items.len())).map(|_| scope.spawn(run)).collect();
-        running
-            .into_iter()
-            .map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
-            .collect()
-    });
-    let mut all = Vec::with_capacity(items.len());
-    for result in results {
-        all.extend(result?);
-    }
-    Ok(all)
 }

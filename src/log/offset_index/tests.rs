@@ -109,3 +109,20 @@ fn a_removed_index_sends_readers_to_the_beginning() {
     std::fs::remove_file(dir.path().join("i")).unwrap();
     assert_eq!(index.lookup(100).unwrap(), at(50, 0));
 }
+
+/// A broker has many segments that grow no more.
+#[test]
+fn a_resting_index_is_open_until_it_is_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = OffsetIndex::create(dir.path().join("i"), 0).unwrap();
+    let is_open = || index.lock().file.is_some();
+    index.append(5, 100).unwrap();
+    index.rest().unwrap();
+    assert!(is_open());
+    index.sync().unwrap();
+    assert!(!is_open());
+    assert_eq!(index.lookup(7).unwrap().position, 100);
+    index.append(9, 200).unwrap();
+    index.sync().unwrap();
+    assert!(is_open());
+}

@@ -363,3 +363,100 @@ fn a_restart_does_not_keep_a_segment_from_rolling_by_time() {
     let born = std::fs::metadata(ground.segment(0)).unwrap().created();
     assert_eq!(log.segment_count(), if born.is_ok() { 2 } else { 1 });
 }
+
+/// Many segments, read by several threads: what is behind the first damage goes, whoever read it.
+#[test]
+fn segments_read_side_by_side_end_the_log_at_the_first_damage() {
+    for seed in 0..20 {
+        println!("seed {seed}");
+        let mut random = crate::log::testing::Random(seed);
+        let mut ground = killed(60);
+        ground.threads = 4;
+        let mut first = 60;
+        for _ in 0..3 {
+            let offset = Offset::try_from(random.below(60)).unwrap();
+            let path = ground.segment(offset / 2 * 2);
+            let mut bytes = std::fs::read(&path).unwrap();
+            // Two messages of one size to a segment: the last byte of either is its value's.
+            let end = if offset % 2 == 0 {
+                bytes.len() / 2
+            } else {
+                bytes.len()
+            };
+            bytes[end - 1] = b'x';
+            std::fs::write(&path, bytes).unwrap();
+            first = first.min(usize::try_from(offset).unwrap());
+        }
+        assert_eq!(reopened(&ground), expected(first));
+        let last = format!("{:020}.log", first / 2 * 2);
+        assert_eq!(ground.files().last(), Some(&last));
+        assert_eq!(reopened(&ground), expected(first));
+    }
+}
+
+/// All that has to be read is told of, also what is behind a damage; none of that is opened.
+#[test]
+fn progress_comes_to_all_bytes() {
+    for damaged in [false, true] {
+        let ground = killed(9);
+        if damaged {
+            let path = ground.segment(2);
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[26] ^= 1;
+            std::fs::write(path, bytes).unwrap();
+        }
+        let (config, dir) = (ground.config.clone(), ground.log_dir());
+        let plan = Plan::of(Recovery {
+            dir: &dir,
+            config: &config,
+            recovery_point: 0,
+            clean: false,
+            now: ground.now(),
+        })
+        .unwrap();
+        let told = std::cell::Cell::new(0);
+        let read = |piece| plan.read(piece, &|bytes| told.set(told.get() + bytes)).unwrap();
+        let read: Vec<_> = plan.pieces.iter().map(read).collect();
+        assert_eq!(told.get(), 9 * 27);
+        let opened = read.iter().filter(|opened| opened.is_some()).count();
+        assert_eq!(opened, if damaged { 2 } else { 5 });
+        let Outcome::Loaded(loaded) = plan.assemble(read).unwrap() else {
+            panic!("there is no recovery point to distrust");
+        };
+        assert_eq!(loaded.next, if damaged { 2 } else { 9 });
+    }
+}
+
+/// One list of segments for all logs: damage in one takes nothing from the others, and a log whose recovery
+/// point is distrusted is read again, the others not.
+#[test]
+fn logs_of_a_directory_are_told_apart() {
+    let ground = Ground::new(small(70));
+    let manager = ground.open();
+    let tp = |partition| crate::cluster::TopicPartition::new("t", partition);
+    for partition in 0..5 {
+        let log = manager
+            .get_or_create(&tp(partition), ground.config.clone())
+            .unwrap();
+        for i in 0..10 {
+            log.append_as_leader(single(format!("{i}").as_bytes()), ground.now())
+                .unwrap();
+        }
+    }
+    drop(manager);
+    // What is flushed of partition 3 is damaged and stays; the point of partition 4 is another log's.
+    let points = "0\n2\nt 3 6\nt 4 60\n";
+    std::fs::write(ground.dirs[0].join(files::RECOVERY_CHECKPOINT), points).unwrap();
+    for (partition, base) in [(1, 4), (3, 2), (4, 2)] {
+        let path = ground.dirs[0].join(format!("t-{partition}/{base:020}.log"));
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[26] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    }
+    let manager = ground.open();
+    let log = |partition| manager.get(&tp(partition)).unwrap();
+    let ends: Vec<Offset> = (0..5).map(|partition| log(partition).end().offset).collect();
+    assert_eq!(ends, [10, 4, 10, 10, 2]);
+    let points = std::fs::read_to_string(ground.dirs[0].join(files::RECOVERY_CHECKPOINT)).unwrap();
+    assert_eq!(points, "0\n2\nt 3 6\nt 4 0\n");
+}
