@@ -65,7 +65,8 @@ pub(crate) struct OffsetIndex {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Opened when it is needed.
+    /// Open for as long as it is much used, or its name is another's; otherwise it is opened for each use: a
+    /// broker has as many indexes as segments.
     file: Option<Arc<File>>,
     /// All entries.
     count: u64,
@@ -77,8 +78,6 @@ struct State {
     last: Option<Entry>,
     /// Written and not yet synced.
     dirty: bool,
-    /// Nothing is appended, so the file need not stay open when it is synced.
-    rests: bool,
     /// The path leads to another file or to none; `file` is all there is.
     detached: bool,
 }
@@ -134,7 +133,7 @@ impl OffsetIndex {
     /// at the end, which this finds. With `thorough` every entry is looked at.
     pub(crate) fn is_sane(&self, data_size: u64, thorough: bool) -> Result<bool> {
         let mut state = self.lock();
-        let file = self.file(&mut state)?;
+        let file = self.file(&state)?;
         let length = file.metadata().during("stat", &self.path)?.len();
         if length % ENTRY as u64 != 0 {
             return Ok(false);
@@ -167,10 +166,7 @@ impl OffsetIndex {
     pub(crate) fn places(&self, from: u64) -> Result<Vec<Place>> {
         let (file, some) = {
             let mut state = self.lock();
-            (
-                self.file(&mut state)?,
-                BLOCK.min(state.written.saturating_sub(from)),
-            )
+            (self.file(&state)?, BLOCK.min(state.written.saturating_sub(from)))
         };
         let entries = read_entries(&file, from, some).during("read", &self.path)?;
         Ok(entries.into_iter().map(|e| self.place(e)).collect())
@@ -201,7 +197,6 @@ impl OffsetIndex {
         if relative < 0 || state.last.is_some_and(|l| l.relative >= entry.relative) {
             return Ok(());
         }
-        state.rests = false;
         state.tail.push(entry);
         state.last = Some(entry);
         state.count += 1;
@@ -234,7 +229,7 @@ impl OffsetIndex {
             if before_tail == 0 {
                 return Ok(start);
             }
-            match self.file(&mut state) {
+            match self.file(&state) {
                 Ok(file) => (file, before_tail),
                 // Removed while somebody still reads the segment: look from its beginning.
                 Err(e) if e.source.kind() == io::ErrorKind::NotFound => return Ok(start),
@@ -256,7 +251,7 @@ impl OffsetIndex {
             return Ok(());
         }
         self.write_pending(&mut state)?;
-        let file = self.file(&mut state)?;
+        let file = self.file(&state)?;
         let found = search(&file, state.count, below).during("read", &self.path)?;
         state.count = found.map_or(0, |(n, _)| n + 1);
         state.last = found.map(|(_, e)| e);
@@ -281,6 +276,14 @@ impl OffsetIndex {
         self.write_pending(&mut self.lock())
     }
 
+    /// Gives the handle back.
+    pub(crate) fn let_go(&self) {
+        let mut state = self.lock();
+        if !state.detached {
+            state.file = None;
+        }
+    }
+
     /// Afterwards all entries are on disk. Nothing for an index whose segment was given up.
     pub(crate) fn sync(&self) -> Result<()> {
         let file = {
@@ -292,17 +295,12 @@ impl OffsetIndex {
             if !std::mem::take(&mut state.dirty) {
                 return Ok(());
             }
-            let file = self.file(&mut state)?;
-            if state.rests {
-                state.file = None;
-            }
-            file
+            self.file(&state)?
         };
         Ok(fs::sync(&file).during("fsync", &self.path)?)
     }
 
-    /// Writes all out and gives memory and handle back, the handle when the file is synced: nothing will be
-    /// appended for long.
+    /// Writes all out and gives memory and handle back: nothing will be appended for long.
     pub(crate) fn rest(&self) -> Result<()> {
         let mut state = self.lock();
         if state.detached {
@@ -310,10 +308,7 @@ impl OffsetIndex {
         }
         self.write_pending(&mut state)?;
         state.tail = Vec::new();
-        state.rests = true;
-        if !state.dirty {
-            state.file = None;
-        }
+        state.file = None;
         Ok(())
     }
 
@@ -322,13 +317,15 @@ impl OffsetIndex {
     pub(crate) fn detach(&self) {
         let mut state = self.lock();
         // Without the file, reads begin at the segment's beginning.
-        let _ = self.file(&mut state);
+        state.file = self.file(&state).ok();
         state.detached = true;
     }
 
     /// Takes [`Self::detach`] back, as the segment keeps its name after all.
     pub(crate) fn attach(&self) {
-        self.lock().detached = false;
+        let mut state = self.lock();
+        state.detached = false;
+        state.file = None;
     }
 
     /// Tells that the file was renamed.
@@ -338,7 +335,7 @@ impl OffsetIndex {
 
     /// Sets the file's time of change.
     pub(crate) fn set_modified(&self, modified: WallMs) -> Result<()> {
-        let file = self.file(&mut self.lock())?;
+        let file = self.file(&self.lock())?;
         let set = file.set_modified(modified.to_system());
         Ok(set.during("set the time of", &self.path)?)
     }
@@ -365,16 +362,14 @@ impl OffsetIndex {
         Ok(())
     }
 
-    fn file(&self, state: &mut State) -> fs::Result<Arc<File>> {
-        if let Some(file) = &state.file {
-            return Ok(Arc::clone(file));
+    fn file(&self, state: &State) -> fs::Result<Arc<File>> {
+        match &state.file {
+            Some(file) => Ok(Arc::clone(file)),
+            None if state.detached => {
+                Err(io::Error::from(io::ErrorKind::NotFound)).during("open", &self.path)
+            }
+            None => Ok(Arc::new(fs::open(&self.path)?)),
         }
-        if state.detached {
-            return Err(io::Error::from(io::ErrorKind::NotFound)).during("open", &self.path);
-        }
-        let file = Arc::new(fs::open(&self.path)?);
-        state.file = Some(Arc::clone(&file));
-        Ok(file)
     }
 
     fn place(&self, entry: Entry) -> Place {

@@ -265,6 +265,7 @@ fn trusted_end(r: &Recovery<'_>, active: &Segment) -> Result<Offset> {
     // Either the index or the messages are wrong: without the index it is known which.
     let (data, index) = (active.data(), active.index());
     let scan = rebuild(data, index, active.base(), interval(r.config), false, &|_| {})?;
+    index.let_go();
     if scan.valid < data.size() {
         warn!(
             "Found {} bytes behind the last message of {}, cutting them off.",

@@ -69,6 +69,7 @@ impl Segment {
             // As if nothing had been tried; if it stays, the next try removes it.
             let _ = fs::remove_file(&log);
         })?;
+        index.let_go();
         Ok(Segment::new(base, data, index, config, now, now))
     }
 
@@ -255,6 +256,7 @@ impl Segment {
                 self.created.store(now.0, Ordering::Relaxed);
             }
         }
+        self.index.let_go();
         self.since_index_entry.store(0, Ordering::Relaxed);
         Ok(())
     }
@@ -331,7 +333,8 @@ impl Segment {
         self.data.set_modified(modified)?;
         self.index.set_modified(modified)?;
         self.modified.store(modified.0, Ordering::Relaxed);
-        self.sync()
+        self.sync()?;
+        self.index.rest()
     }
 
     /// Renames those of its files that have the state `from`; they stay open. After a failure the first may

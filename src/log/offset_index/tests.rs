@@ -110,19 +110,25 @@ fn a_removed_index_sends_readers_to_the_beginning() {
     assert_eq!(index.lookup(100).unwrap(), at(50, 0));
 }
 
-/// A broker has many segments that grow no more.
+/// A broker has as many indexes as segments, and a limit of open files.
 #[test]
-fn a_resting_index_is_open_until_it_is_synced() {
+fn an_index_that_was_let_go_of_is_open_only_while_its_name_is_not_its_own() {
     let dir = tempfile::tempdir().unwrap();
-    let index = OffsetIndex::create(dir.path().join("i"), 0).unwrap();
+    let path = dir.path().join("i");
+    let index = OffsetIndex::create(path.clone(), 0).unwrap();
     let is_open = || index.lock().file.is_some();
-    index.append(5, 100).unwrap();
-    index.rest().unwrap();
-    assert!(is_open());
+    index.let_go();
+    for offset in 1..=2000 {
+        index.append(offset, u64::try_from(offset).unwrap() * 10).unwrap();
+    }
     index.sync().unwrap();
+    assert_eq!(index.lookup(7).unwrap().position, 70);
+    index.truncate_to(1000).unwrap();
+    assert_eq!(index.lookup(5000).unwrap().position, 9990);
     assert!(!is_open());
-    assert_eq!(index.lookup(7).unwrap().position, 100);
-    index.append(9, 200).unwrap();
-    index.sync().unwrap();
+    index.detach();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(index.lookup(7).unwrap().position, 70);
+    index.let_go();
     assert!(is_open());
 }

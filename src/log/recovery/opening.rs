@@ -72,5 +72,6 @@ pub(super) fn recover(r: &Recovery<'_>, base: Offset, progress: &dyn Fn(u64)) ->
     let data = DataFile::open(files::path(r.dir, base, Kind::Log, State::Plain))?;
     let index = OffsetIndex::create(files::path(r.dir, base, Kind::Index, State::Plain), base)?;
     let scan = rebuild(&data, &index, base, interval(r.config), true, progress)?;
+    index.let_go();
     Ok((Segment::open(base, data, index, r.config, r.now)?, scan))
 }
