@@ -10,7 +10,7 @@ use super::topics::topic_exists;
 use crate::config::LogConfig;
 use crate::jute::CreateMode;
 use crate::zookeeper::paths::{self, EntityType};
-use crate::zookeeper::{Session, znodes};
+use crate::zookeeper::{Session, each, znodes};
 
 /// Settings by name, as typed.
 pub type Settings = BTreeMap<String, String>;
@@ -139,9 +139,17 @@ pub async fn fetch_topic_configs(session: &Session) -> Result<BTreeMap<String, S
 ///
 /// A node that holds something else is left out with a warning; 0.9.0.1 does not start then.
 pub async fn fetch_configs(session: &Session, entity: EntityType) -> Result<BTreeMap<String, Settings>> {
+    let names = configured(session, entity).await?;
+    let read = each(names, |name| {
+        let session = session.clone();
+        async move {
+            let settings = fetch_config(&session, entity, &name).await;
+            (name, settings)
+        }
+    });
     let mut all = BTreeMap::new();
-    for name in configured(session, entity).await? {
-        match fetch_config(session, entity, &name).await {
+    for (name, settings) in read.await {
+        match settings {
             Ok(settings) => {
                 all.insert(name, settings);
             }

@@ -132,7 +132,7 @@ impl OffsetIndex {
     /// entries, the last one above the base and inside the file. A crash of a JVM broker leaves zeros
     /// at the end, which this finds. With `thorough` every entry is looked at.
     pub(crate) fn is_sane(&self, data_size: u64, thorough: bool) -> Result<bool> {
-        let mut state = self.lock();
+        let state = self.lock();
         let file = self.file(&state)?;
         let length = file.metadata().during("stat", &self.path)?.len();
         if length % ENTRY as u64 != 0 {
@@ -165,7 +165,7 @@ impl OffsetIndex {
     /// Some entries of the file from number `from` on; none behind the last.
     pub(crate) fn places(&self, from: u64) -> Result<Vec<Place>> {
         let (file, some) = {
-            let mut state = self.lock();
+            let state = self.lock();
             (self.file(&state)?, BLOCK.min(state.written.saturating_sub(from)))
         };
         let entries = read_entries(&file, from, some).during("read", &self.path)?;
@@ -220,7 +220,7 @@ impl OffsetIndex {
             _ => return Ok(start),
         };
         let (file, before_tail) = {
-            let mut state = self.lock();
+            let state = self.lock();
             let below = state.tail.partition_point(|e| e.relative <= target);
             if below > 0 {
                 return Ok(self.place(state.tail[below - 1]));

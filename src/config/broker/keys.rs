@@ -63,7 +63,7 @@ pub static KEYS: &[Key] = &[
     Key::int("log.flush.offset.checkpoint.interval.ms").default("60000").at_least(0).high().doc("How often it is written down up to where logs are surely on disk."),
     Key::long("log.segment.delete.delay.ms").default("60000").at_least(0).high().doc("Default of the topics' `file.delete.delay.ms`."),
     Key::boolean("log.preallocate").default("false").doc("Default of the topics' `preallocate`."),
-    Key::int("num.recovery.threads.per.data.dir").default("1").at_least(1).high().doc("Threads for each directory that open logs at start and force them to disk at the end."),
+    Key::int("num.recovery.threads.per.data.dir").default("1").at_least(1).high().doc("Threads for each directory that open the segments of its logs at start and force them to disk at the end."),
     Key::boolean("auto.create.topics.enable").default("true").high().doc("Whether asking for a topic that does not exist creates it."),
     Key::int("min.insync.replicas").default("1").at_least(1).high().doc("Default of the topics' key of the same name."),
     Key::int("controller.socket.timeout.ms").default("30000").doc("How long the controller waits for a broker's answer."),
