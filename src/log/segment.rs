@@ -151,7 +151,8 @@ impl Segment {
 
     /// Writes a set whose first message has `first` to the end, and perhaps an index entry.
     ///
-    /// On an error the segment is as before: what had been written is cut off.
+    /// On an error the segment is as before: what had been written is cut off, for good, as the next flush may
+    /// begin behind it.
     ///
     /// # Errors
     /// [`Error::Storage`] of the write; of the cut, if that fails too.
@@ -159,6 +160,7 @@ impl Segment {
         let position = self.size();
         if let Err(e) = self.write(first, set, position) {
             self.data.truncate(position)?;
+            self.data.sync()?;
             return Err(e);
         }
         self.data.publish(set.len());

@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 
 use super::*;
-use crate::log::testing::{Ground, read_all, single, values};
+use crate::log::testing::{Ground, read_all, single, small, values};
 use crate::util::fs::testing::{Disk, Fault, Op, When};
 
 const EIO: Fault = Fault::Error(ErrorKind::Other);
@@ -226,6 +226,40 @@ fn a_checkpoint_without_room_keeps_the_old_one() {
     assert_eq!(written(), "0\n1\nt 1 1\n");
     case.manager.checkpoint_recovery_points().unwrap();
     assert_eq!(written(), "0\n1\nt 1 2\n");
+}
+
+/// Half of it was written and cut off again; the next message began another segment, so that no flush came by
+/// here any more.
+#[test]
+fn what_a_full_disk_refused_does_not_come_back_when_the_power_is_lost() {
+    for seed in 0..20 {
+        println!("seed {seed}");
+        let case = Case::new(small(150));
+        let log = case.log(1);
+        case.append(&log, "kept").unwrap();
+        log.flush().unwrap();
+        case.fail(Op::Write, Fault::Short);
+        case.append(&log, &"refused".repeat(9)).unwrap_err();
+        case.disk.mend();
+        let next = "next".repeat(25);
+        case.append(&log, &next).unwrap();
+        assert_eq!(log.segment_count(), 2);
+        case.manager.shutdown().unwrap();
+        drop(log);
+        let Case {
+            ground,
+            disk,
+            manager,
+        } = case;
+        drop(manager);
+        let mut random = crate::log::testing::Random(seed);
+        disk.lose_power(&mut |n| random.below(n));
+        let first = ground.dirs[1].join("t-1/00000000000000000000.log");
+        assert_eq!(std::fs::metadata(first).unwrap().len(), 30);
+        let manager = ground.open();
+        let log = manager.get(&TopicPartition::new("t", 1)).unwrap();
+        assert_eq!(values(&read_all(&log, 0, 1000)), ["kept", next.as_str()]);
+    }
 }
 
 #[test]
