@@ -4,7 +4,7 @@ mod following;
 mod leading;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -84,9 +84,15 @@ impl Case {
     }
 
     fn in_dir(dir: Arc<tempfile::TempDir>, log_defaults: LogConfig) -> Case {
+        let log_dirs = [dir.path().to_owned()];
+        Case::on(&log_dirs, dir, log_defaults)
+    }
+
+    /// With these log directories, all of them in `dir`.
+    fn on(log_dirs: &[PathBuf], dir: Arc<tempfile::TempDir>, log_defaults: LogConfig) -> Case {
         let clock = Clock::manual(WallMs(1_000_000));
         let logs = LogManager::open(
-            &[dir.path().to_owned()],
+            log_dirs,
             log_defaults.clone(),
             &HashMap::new(),
             ManagerSettings::default(),

@@ -185,8 +185,8 @@ fn refused(id: &TopicPartition, code: ErrorCode) -> Error {
 }
 
 impl ReplicaManager {
-    /// A copy cannot go on, for now or, if the disk failed, for good.
-    pub(super) fn cannot_copy(&self, id: &TopicPartition, offset: Option<Offset>, e: &Error) {
+    /// A copy cannot go on, for now or, if the disk failed, for good. The last disk takes the broker with it.
+    pub(in crate::replica) fn cannot_copy(&self, id: &TopicPartition, offset: Option<Offset>, e: &Error) {
         if e.is_storage() {
             self.disk_failed(&format!("Disk error while replicating data for {id}: {e}"));
         }

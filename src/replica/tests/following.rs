@@ -1,12 +1,15 @@
 //! What a follower does with its leader's answers: keeps what is equal, cuts what differs, appends what is
 //! new. The leader is a list of messages.
 
+use std::io::ErrorKind;
+
 use bytes::Bytes;
 
 use super::*;
 use crate::message::flatten;
 use crate::replica::agreement::{Extent, STRETCH};
 use crate::replica::partition::Partition;
+use crate::util::fs::testing::{Disk, Fault, Op, When};
 
 const LEADER: BrokerId = BrokerId(2);
 const CONNECTION: u64 = 1;
@@ -350,4 +353,28 @@ async fn only_a_missed_decision_or_another_leader_begins_the_comparison_anew() {
     assert!(f.partition.ask(LEADER, CONNECTION).unwrap().is_none());
     f.case.decide(2, 6, &[2], &[1, 2]).await.unwrap();
     assert_eq!(f.exchange(), 0);
+}
+
+/// 0.9.0.1 ends the process.
+#[tokio::test]
+async fn a_disk_that_fails_under_a_follower_ends_the_broker_only_if_it_is_the_last() {
+    for (names, halts) in [(&["a", "b"][..], 0), (&["a"][..], 1)] {
+        let root = Arc::new(tempfile::tempdir().unwrap());
+        let disk = Disk::over(root.path());
+        let dirs: Vec<_> = names.iter().map(|name| root.path().join(name)).collect();
+        let case = Case::on(&dirs, root, LogConfig::default());
+        case.decide(2, 0, &[1, 2], &[1, 2]).await.unwrap();
+        let partition = case.replicas.need(&tp()).unwrap();
+        disk.fail(When {
+            path: "/a/",
+            ..When::every(Op::Write, Fault::Error(ErrorKind::Other))
+        });
+        let question = partition.ask(LEADER, CONNECTION).unwrap().unwrap();
+        let failure = partition
+            .take_fetched(LEADER, &question, entries(0, &["x"]), 0, case.clock.wall())
+            .unwrap_err();
+        assert!(failure.is_storage(), "{failure}");
+        case.replicas.cannot_copy(&tp(), None, &failure);
+        assert_eq!(case.halts.load(Ordering::SeqCst), halts, "{names:?}");
+    }
 }
