@@ -25,8 +25,9 @@ use crate::util::clock::{Clock, Mono};
 use crate::util::codec::Reader;
 
 /// What a connection shows to the one who sweeps over all of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Activity {
+    /// Since when nothing has passed.
     last_ms: AtomicU64,
     /// Waits for the rest of a frame while holding memory that others may wait for.
     holds_partial: AtomicBool,
@@ -36,6 +37,17 @@ pub(super) struct Activity {
 }
 
 impl Activity {
+    /// Of a connection that is accepted now. Its task may run only after the next sweep, which must not find it
+    /// idle since the clock began.
+    pub(super) fn new(now: Mono) -> Activity {
+        Activity {
+            last_ms: AtomicU64::new(millis(now)),
+            holds_partial: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            wake: Notify::new(),
+        }
+    }
+
     fn touch(&self, now: Mono) {
         self.last_ms.store(millis(now), Ordering::Relaxed);
     }
@@ -97,7 +109,6 @@ enum End {
 impl<S: Service> Connection<S> {
     /// Serves the peer until either side closes.
     pub(super) async fn run(mut self) {
-        self.activity.touch(self.clock.now());
         let end = self.serve().await;
         let id = self.id();
         match end {

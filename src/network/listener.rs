@@ -223,7 +223,7 @@ impl<S: Service> Serving<S> {
             return;
         }
         let local = stream.local_addr().unwrap_or(self.listener.local);
-        let activity = Arc::new(Activity::default());
+        let activity = Arc::new(Activity::new(self.listener.clock.now()));
         let connection = Connection {
             stream,
             peer,

@@ -11,9 +11,10 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::connection::Activity;
 use super::*;
 use crate::cluster::Endpoint;
-use crate::util::clock::{Clock, WallMs};
+use crate::util::clock::{Clock, Mono, WallMs};
 use crate::util::fs::FileSlice;
 use crate::util::shutdown::Shutdown;
 
@@ -331,6 +332,15 @@ async fn idle_connections_are_closed_and_others_are_not() {
     closed(&mut idle).await;
     busy.write_all(&request(3, 9, b"a")).await.unwrap();
     answer(&mut busy).await.unwrap();
+}
+
+/// Its task may be begun after the next sweep.
+#[test]
+fn a_connection_is_not_idle_when_it_is_accepted() {
+    let minutes = |n: u64| Mono(Duration::from_secs(60 * n));
+    let activity = Activity::new(minutes(20));
+    assert_eq!(activity.idle(minutes(20)), Duration::ZERO);
+    assert_eq!(activity.idle(minutes(21)), Duration::from_secs(60));
 }
 
 #[tokio::test]

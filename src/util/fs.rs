@@ -249,9 +249,12 @@ fn remove_under_another_name(path: &Path) -> io::Result<()> {
 }
 
 /// Removes for good what [`remove_file`] has removed and a crash, or someone who still has it open, has
-/// left.
+/// left. One that is gone is no error: who removed it may have come to its end just now.
 pub fn remove_removed(path: &Path) -> Result<()> {
-    os::remove_file(path).during("delete", path)
+    match os::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.during("delete", path),
+    }
 }
 
 /// Removes what is left in `dir` of removals that a crash interrupted.
@@ -393,5 +396,14 @@ mod tests {
         ] {
             assert_eq!(is_removed(Path::new(name)), is, "{name}");
         }
+    }
+
+    #[test]
+    fn the_rest_of_a_removal_may_be_gone_when_its_turn_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        let rest = dir.path().join("x.log.gone-3");
+        std::fs::write(&rest, "").unwrap();
+        remove_removed(&rest).unwrap();
+        remove_removed(&rest).unwrap();
     }
 }

@@ -105,7 +105,9 @@ fn make(path: &Path) -> Result<PathBuf> {
         Err(e) if !path.is_dir() || unreadable(&e) => return Err(Error::NotADirectory(path.to_owned())),
         listed => listed?,
     };
-    Ok(path.canonicalize().during("find", path)?)
+    // Not every file system of Windows tells it, nor Wine that of a long path. What is one directory by two
+    // names then shows when it is locked.
+    Ok(path.canonicalize().unwrap_or_else(|_| path.to_owned()))
 }
 
 /// `last` if no directory is left.
