@@ -18,7 +18,7 @@ use std::time::Duration;
 use self::commands::Shell;
 use self::lines::Lines;
 use crate::util::clock::Clock;
-use crate::zookeeper::{self, Session, SessionSettings};
+use crate::zookeeper::{self, ConnectString, Session, SessionSettings};
 
 /// The Java class that the launchers name.
 pub const CLASS: &str = "org.apache.zookeeper.ZooKeeperMain";
@@ -100,24 +100,52 @@ async fn main(options: Options) -> ExitCode {
     }
     let current: Current = Arc::default();
     let mut shell = Shell::new(options.server.clone(), options.timeout, Arc::clone(&current));
+    match ConnectString::parse(&options.server) {
+        // Unlike a server that is not there yet, which is waited for.
+        Ok(servers) if servers.resolve().await.is_empty() => {
+            eprintln!("Cannot resolve any server of {}", options.server);
+            return ExitCode::FAILURE;
+        }
+        _ => {}
+    }
+    let mut lines = options
+        .command
+        .is_empty()
+        .then(|| Lines::start(terminal, Arc::clone(&current)));
+    let mut first = None;
+    if let Some(lines) = lines.as_mut().filter(|_| !terminal) {
+        // Nobody is waited for on behalf of no command.
+        first = lines.next(String::new()).await;
+        if first.is_none() {
+            return ExitCode::SUCCESS;
+        }
+    }
     if let Err(e) = shell.connect(&options.server).await {
         eprintln!("{e}");
         return ExitCode::FAILURE;
     }
-    let code = if options.command.is_empty() {
-        read_commands(&mut shell, Lines::start(terminal, Arc::clone(&current))).await;
-        ExitCode::SUCCESS
-    } else if shell.execute(&options.command).await {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    let code = match lines {
+        Some(lines) => {
+            read_commands(&mut shell, first, lines).await;
+            ExitCode::SUCCESS
+        }
+        None if shell.execute(&options.command).await => ExitCode::SUCCESS,
+        None => ExitCode::FAILURE,
     };
     shell.close().await;
     code
 }
 
-async fn read_commands(shell: &mut Shell, mut lines: Lines) {
-    while let Some(line) = lines.next(shell.prompt()).await {
+/// Executes the line that was read already, then those to come.
+async fn read_commands(shell: &mut Shell, mut read: Option<String>, mut lines: Lines) {
+    loop {
+        let line = match read.take() {
+            Some(line) => line,
+            None => match lines.next(shell.prompt()).await {
+                Some(line) => line,
+                None => return,
+            },
+        };
         if line.is_empty() {
             continue;
         }

@@ -63,7 +63,7 @@ impl ConnectString {
 
     /// Every address of every server, in a random order. Names are resolved anew on each call, so
     /// that a server which moved is found; those that cannot be resolved are left out.
-    pub(super) async fn resolve(&self) -> Vec<SocketAddr> {
+    pub async fn resolve(&self) -> Vec<SocketAddr> {
         let mut addresses = Vec::new();
         for (host, port) in &self.servers {
             match tokio::net::lookup_host((host.as_str(), *port)).await {

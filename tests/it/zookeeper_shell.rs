@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::support::program::{Program, kafka, run, text};
-use crate::support::{ours, root, wait_until};
+use crate::support::{free_port, ours, root, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -53,6 +53,26 @@ fn the_shell_prints_what_the_genuine_shell_prints() {
     assert_eq!(mask(&text(&done.stdout)), mask(&golden("out")));
     assert_eq!(mask(&text(&done.stderr)), mask(&golden("err")));
     assert!(done.status.success());
+}
+
+/// As the genuine shell: who has nothing to ask, and a name that nobody has, make it end at once.
+#[test]
+fn no_server_is_waited_for_without_a_command_or_without_its_address() {
+    for (server, input, code, said) in [
+        (format!("127.0.0.1:{}", free_port()), "", 0, ""),
+        (
+            "no.such.host.invalid".to_owned(),
+            "ls /\n",
+            1,
+            "Cannot resolve any server of no.such.host.invalid\n",
+        ),
+    ] {
+        let mut command = kafka();
+        command.args(["zookeeper-shell", "-timeout", "600000", "-server", &server]);
+        let done = run(command, input.as_bytes(), LIMIT);
+        assert!(text(&done.stderr).ends_with(said), "{}", text(&done.stderr));
+        assert_eq!(done.status.code(), Some(code), "{server}");
+    }
 }
 
 #[test]
