@@ -1,6 +1,7 @@
 //! Clients that others wrote, set to 0.9: kcat (librdkafka) and kafka-python produce and fetch in every
 //! codec on our broker, and read what the other and our own producer wrote.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 const CODECS: [&str; 4] = ["none", "gzip", "snappy", "lz4"];
 
 /// kafka-python of the time when 0.9 was common knowledge, and the codecs that it leaves to others.
-const PACKAGES: [&str; 5] = [
+pub const PACKAGES: [&str; 5] = [
     "kafka-python==2.0.2",
     "python-snappy==0.7.3",
     "lz4",
@@ -94,17 +95,50 @@ impl Cluster {
     }
 }
 
+/// kafka-python, told to `produce` or to `fetch` `count` messages of partition 0; what it printed.
+pub fn call_python(python: &Path, port: u16, what: &str, topic: &str, codec: &str, count: usize) -> String {
+    let mut command = Command::new(python);
+    command.args([
+        "-c",
+        SCRIPT,
+        &port.to_string(),
+        what,
+        topic,
+        codec,
+        &count.to_string(),
+    ]);
+    let out = run(command, b"", LIMIT);
+    assert!(out.status.success(), "{what} {topic}: {}", text(&out.stderr));
+    text(&out.stdout)
+}
+
+/// The name by which kcat is installed; or that it is not.
+pub fn kcat() -> Result<&'static str, &'static str> {
+    let kcat = ["kcat", "kafkacat"].into_iter().find(|name| {
+        let found = Command::new(name).arg("-V").output();
+        found.is_ok_and(|o| o.status.success())
+    });
+    kcat.ok_or("kcat is not installed")
+}
+
+/// kcat on a broker; what it printed.
+pub fn call_kcat(kcat: &str, port: u16, arguments: &[&str], input: &str) -> String {
+    let mut command = Command::new(kcat);
+    command.args(["-b", &format!("127.0.0.1:{port}")]);
+    let version = ["api.version.request=false", "broker.version.fallback=0.9.0.1"];
+    command.args(["-X", version[0], "-X", version[1]]);
+    command.args(arguments);
+    let out = run(command, input.as_bytes(), LIMIT);
+    assert!(out.status.success(), "{arguments:?}: {}", text(&out.stderr));
+    text(&out.stdout)
+}
+
 #[test]
 fn kafka_python_produces_and_fetches_in_every_codec() {
     let python = need!(python(&PACKAGES));
     let cluster = start();
     let call = |what: &str, codec: &str, count: usize| {
-        let mut command = Command::new(&python);
-        command.args(["-c", SCRIPT, &cluster.broker.port.to_string(), what, codec, codec]);
-        command.arg(count.to_string());
-        let out = run(command, b"", LIMIT);
-        assert!(out.status.success(), "{what} {codec}: {}", text(&out.stderr));
-        text(&out.stdout)
+        call_python(&python, cluster.broker.port, what, codec, codec, count)
     };
     for codec in CODECS {
         let mut all = cluster.ours(codec, 200);
@@ -117,26 +151,9 @@ fn kafka_python_produces_and_fetches_in_every_codec() {
 
 #[test]
 fn kcat_produces_and_fetches_in_every_codec() {
-    let kcat = ["kcat", "kafkacat"].into_iter().find(|name| {
-        let found = Command::new(name).arg("-V").output();
-        found.is_ok_and(|o| o.status.success())
-    });
-    let kcat = need!(kcat.ok_or("kcat is not installed"));
+    let kcat = need!(kcat());
     let cluster = start();
-    let call = |arguments: &[&str], input: &str| {
-        let mut command = Command::new(kcat);
-        command.args(["-b", &format!("127.0.0.1:{}", cluster.broker.port)]);
-        command.args([
-            "-X",
-            "api.version.request=false",
-            "-X",
-            "broker.version.fallback=0.9.0.1",
-        ]);
-        command.args(arguments);
-        let out = run(command, input.as_bytes(), LIMIT);
-        assert!(out.status.success(), "{arguments:?}: {}", text(&out.stderr));
-        text(&out.stdout)
-    };
+    let call = |arguments: &[&str], input: &str| call_kcat(kcat, cluster.broker.port, arguments, input);
     for codec in CODECS {
         let mut all = cluster.ours(codec, 200);
         let lines: String = (0..200).map(|i| format!("kcat {i}\n")).collect();

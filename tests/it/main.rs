@@ -42,6 +42,8 @@ mod state_change;
 mod takeover;
 mod topics;
 mod tutorial;
+#[cfg(unix)]
+mod windows;
 mod znodes;
 mod zookeeper_shell;
 mod zookeeper_trouble;

@@ -18,6 +18,8 @@ pub mod ours;
 pub mod program;
 pub mod python;
 pub mod slow_link;
+#[cfg(unix)]
+pub mod wine;
 pub mod wire;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
