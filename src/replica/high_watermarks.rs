@@ -74,8 +74,8 @@ impl HighWatermarks {
             }
             match dir.file.write(&now) {
                 Ok(()) => *written = now,
-                // The old file still stands, and the next turn may find room, or nobody who holds it.
-                Err(e) if e.is_full() || e.is_held() => {
+                // The old file still stands, and the next turn may find room, a handle, or nobody who holds it.
+                Err(log::Error::Storage(e)) if !e.blames_the_disk() => {
                     ::log::warn!("The high watermarks are written later: {e}");
                 }
                 Err(e) => {

@@ -488,3 +488,26 @@ async fn bad_sets_are_refused_one_by_one() {
     );
     assert_eq!(case.append(1, 0, 1).await.unwrap().first, 0);
 }
+
+/// EMFILE: nothing is wrong with the disk.
+#[cfg(unix)]
+#[tokio::test]
+async fn high_watermarks_for_which_no_file_can_be_opened_are_written_later() {
+    use crate::util::fs::testing::{Disk, Fault, Op, When};
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let disk = Disk::over(dir.path());
+    let case = Case::in_dir(dir.clone(), LogConfig::default());
+    case.decide(1, 0, &[1], &[1]).await.unwrap();
+    case.append(1, 0, 3).await.unwrap();
+    disk.fail(When {
+        path: "replication-offset-checkpoint",
+        ..When::every(Op::Create, Fault::System(24))
+    });
+    case.replicas.checkpoint();
+    let file = dir.path().join("replication-offset-checkpoint");
+    assert!(!file.exists());
+    assert_eq!(case.halts.load(Ordering::SeqCst), 0);
+    disk.mend();
+    case.replicas.checkpoint();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "0\n1\nt 0 3\n");
+}

@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     /// Nothing is done and this is the answer. A sync that fails so loses what it was to write, also
     /// for later syncs that succeed.
     Error(io::ErrorKind),
+    /// As [`Fault::Error`], by the system's number.
+    System(i32),
     /// Half is written, then the disk is full. For writes.
     Short,
     /// Half is written, or nothing done; from then on everything fails until [`Disk::lose_power`] or
@@ -307,6 +309,7 @@ impl State {
         when.times -= 1;
         match when.fault {
             Fault::Error(kind) => Err(kind.into()),
+            Fault::System(number) => Err(io::Error::from_raw_os_error(number)),
             Fault::Short => Err(io::ErrorKind::StorageFull.into()),
             Fault::Crash => {
                 self.crashed = true;
