@@ -106,13 +106,14 @@ impl Machine {
     pub fn stop(&mut self) {
         if let Some(mut program) = self.program.take() {
             program.stop(LIMIT);
-            let last = program.stdout().pop().unwrap_or_default();
-            let in_order = ["shut down completed", "told to end while starting"];
-            assert!(
-                in_order.iter().any(|words| last.contains(words)),
-                "{}",
-                program.printed()
-            );
+            // Recovery may still have something to say when it is left.
+            let lines = program.stdout();
+            let in_order = |line: &String| {
+                ["shut down completed", "told to end while starting"]
+                    .iter()
+                    .any(|words| line.contains(words))
+            };
+            assert!(lines.iter().any(in_order), "{}", program.printed());
         }
     }
 
