@@ -116,6 +116,14 @@ impl GroupCoordinator {
     /// Kafka looks once at its start and takes the configured number if there is no topic yet: then
     /// brokers of different configurations look for a group in different places.
     pub(super) async fn count_partitions(self: Arc<Self>, mut stop: Stop) {
+        tokio::select! {
+            // Whatever the other waits for: ZooKeeper may not answer for long.
+            () = stop.wait() => {}
+            () = self.keep_counting() => {}
+        }
+    }
+
+    async fn keep_counting(&self) {
         let mut image = self.replicas.metadata();
         let mut was_there = false;
         let mut look = true;
@@ -138,7 +146,6 @@ impl GroupCoordinator {
                 }
             }
             tokio::select! {
-                () = stop.wait() => return,
                 changed = image.changed() => if changed.is_err() { return },
                 () = self.clock.sleep(RETRY), if look => {}
             }

@@ -6,6 +6,7 @@
 //! question no longer counts.
 
 mod exchange;
+mod gauges;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,9 @@ use super::fetch_progress::{FetchProgress, fetcher_of, growing};
 use super::manager::ReplicaManager;
 use super::partition::Partition;
 use super::standing::Role;
+
+use gauges::Gauges;
+pub(super) use gauges::Running;
 
 /// What followers take from the broker's settings.
 #[derive(Clone, Debug)]
@@ -74,6 +78,7 @@ struct Fetcher {
     roles: watch::Receiver<u64>,
     partitions: Vec<Arc<Partition>>,
     progress: FetchProgress,
+    gauges: Gauges,
     link: Option<Link>,
     /// Failed connections and requests in a row.
     failures: u32,
@@ -126,10 +131,12 @@ impl ReplicaManager {
 
 impl Fetcher {
     fn new(replicas: Arc<ReplicaManager>, (leader, number): Key) -> Fetcher {
+        let name = format!("ReplicaFetcherThread-{number}-{leader}");
         Fetcher {
             leader,
             number,
-            name: format!("ReplicaFetcherThread-{number}-{leader}"),
+            gauges: Gauges::new(replicas.clone(), &name),
+            name,
             roles: replicas.roles.subscribe(),
             partitions: Vec::new(),
             progress: FetchProgress::default(),
@@ -158,6 +165,7 @@ impl Fetcher {
         let fetchers = self.replicas.settings.fetcher.fetchers;
         let mut all = self.replicas.all();
         all.retain(|p| p.role() == Role::Follower(self.leader) && fetcher_of(&p.id, fetchers) == self.number);
+        self.gauges.list(&all);
         self.partitions = all;
         let kept = &self.partitions;
         self.progress.retain(|id| kept.iter().any(|p| p.id == *id));
@@ -183,6 +191,7 @@ impl Fetcher {
             &link.connection,
             &asked,
             &mut self.progress,
+            &self.gauges,
         )
         .await
         {
@@ -228,6 +237,7 @@ impl Fetcher {
         self.link = None;
         match self.connect(&endpoint).await {
             Ok(connection) => {
+                self.gauges.connected(&endpoint);
                 static NEXT: AtomicU64 = AtomicU64::new(1);
                 self.link = Some(Link {
                     endpoint,

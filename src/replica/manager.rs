@@ -1,106 +1,34 @@
 //! The map of partitions, and how controllers change roles in it (kafka.server.ReplicaManager).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::Duration;
 
 use ::log::{error, info, warn};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::cluster::{
-    BrokerId, ControllerEpoch, LeaderAndIsr, LeaderEpoch, MetadataImage, SecurityProtocol, TopicPartition,
-};
-use crate::config::broker::InterBrokerProtocol;
-use crate::config::{BrokerConfig, LogConfig};
+use crate::cluster::{BrokerId, ControllerEpoch, LeaderAndIsr, LeaderEpoch, MetadataImage, TopicPartition};
+use crate::config::LogConfig;
 use crate::log::{self, Log, LogManager};
 use crate::message::Offset;
-use crate::metrics::{Meter, Name, Registry};
 use crate::protocol::leader_and_isr::PartitionStateInfo;
 use crate::util::blocking;
 use crate::util::clock::Clock;
 use crate::util::shutdown::Stop;
 use crate::zookeeper::Session;
 
+use super::counts::Meters;
 use super::error::{Error, Result};
-use super::fetcher::FetcherSettings;
+use super::fetcher::Running;
 use super::high_watermarks::HighWatermarks;
 use super::isr_keeper::Proposals;
 use super::isr_store::Store;
 use super::partition::Partition;
-use super::purgatory::WaitList;
+use super::settings::ReplicaSettings;
 use super::standing::{Change, Decision, Role};
 use super::term::Term;
 use super::topic_meters::{Expiries, TopicMeters, TopicRates};
-
-/// What replicas take from the broker's settings.
-#[derive(Clone, Debug)]
-pub struct ReplicaSettings {
-    /// This broker.
-    pub id: BrokerId,
-    /// `replica.lag.time.max.ms`
-    pub lag_time_max: Duration,
-    /// `replica.high.watermark.checkpoint.interval.ms`
-    pub checkpoint_interval: Duration,
-    /// `security.inter.broker.protocol`
-    pub inter_broker_protocol: SecurityProtocol,
-    /// What topics have that set nothing themselves.
-    pub log_defaults: LogConfig,
-    /// How to copy from other brokers.
-    pub fetcher: FetcherSettings,
-    /// Where counts are kept.
-    pub metrics: Registry,
-}
-
-impl ReplicaSettings {
-    /// Of the broker `id`.
-    pub fn new(id: BrokerId, config: &BrokerConfig, metrics: &Registry) -> ReplicaSettings {
-        ReplicaSettings {
-            id,
-            metrics: metrics.clone(),
-            lag_time_max: config.replica_lag_time_max,
-            checkpoint_interval: config.replica_high_watermark_checkpoint_interval,
-            inter_broker_protocol: config.security_inter_broker_protocol,
-            log_defaults: config.log.clone(),
-            fetcher: FetcherSettings {
-                fetchers: config.num_replica_fetchers,
-                max_bytes: config.replica_fetch_max_bytes,
-                min_bytes: config.replica_fetch_min_bytes,
-                max_wait: config.replica_fetch_wait_max,
-                backoff: config.replica_fetch_backoff,
-                socket_timeout: config.replica_socket_timeout,
-                receive_buffer_bytes: config.replica_socket_receive_buffer_bytes,
-                fetch_version: i16::from(config.inter_broker_protocol >= InterBrokerProtocol::V0_9_0),
-            },
-        }
-    }
-}
-
-/// What is counted.
-#[derive(Debug)]
-pub(super) struct Meters {
-    /// Proposals to take a replica into an in-sync set.
-    pub(super) isr_expands: Arc<Meter>,
-    /// Proposals to leave lagging ones out.
-    pub(super) isr_shrinks: Arc<Meter>,
-    /// Messages that followers here cut off.
-    cut: Arc<Meter>,
-    /// Those of them that had been committed.
-    lost: Arc<Meter>,
-}
-
-impl Meters {
-    fn new(metrics: &Registry) -> Meters {
-        let meter = |name| metrics.meter(Name::new("kafka.server", "ReplicaManager", name, &[]));
-        Meters {
-            isr_expands: meter("IsrExpandsPerSec"),
-            isr_shrinks: meter("IsrShrinksPerSec"),
-            cut: meter("TruncatedMessagesPerSec"),
-            lost: meter("LostMessagesPerSec"),
-        }
-    }
-}
 
 /// What to do when no disk is left that can be trusted: in a broker, log a FATAL line and exit with 1.
 #[derive(Clone)]
@@ -172,6 +100,7 @@ pub struct ReplicaManager {
     /// Counts the times when something may have begun to follow another leader.
     pub(super) roles: watch::Sender<u64>,
     pub(super) meters: Meters,
+    pub(super) fetchers: Running,
     partitions: RwLock<Partitions>,
     high_watermarks: HighWatermarks,
     /// Held while roles change: one controller's word at a time.
@@ -221,6 +150,7 @@ impl ReplicaManager {
             all_topics: Arc::new(TopicRates::of_all(&settings.metrics)),
             expiries: Expiries::new(&settings.metrics),
             meters: Meters::new(&settings.metrics),
+            fetchers: Running::default(),
             settings,
             logs,
             store,
@@ -336,40 +266,6 @@ impl ReplicaManager {
             partitions.remove(&id.topic);
         }
         gone
-    }
-
-    /// How many partitions this broker leads, follows or leads, and leads with less than all assigned
-    /// replicas in sync.
-    pub fn counts(&self) -> (usize, usize, usize) {
-        let all = self.all();
-        let states: Vec<_> = all.iter().filter_map(|p| p.sync_state()).collect();
-        let under = states
-            .iter()
-            .filter(|(in_sync, assigned)| in_sync < assigned)
-            .count();
-        (
-            states.len(),
-            all.iter().filter(|p| p.log().is_some()).count(),
-            under,
-        )
-    }
-
-    /// How many requests wait for data and how many for replicas, each counted on every partition it
-    /// waits for.
-    pub fn waiting(&self) -> (usize, usize) {
-        let all = self.all();
-        let sum = |f: fn(&Partition) -> usize| all.iter().map(|p| f(p)).sum();
-        (sum(|p| p.readers.len()), sum(|p| p.writers.len()))
-    }
-
-    /// As [`waiting`](Self::waiting), but each request is counted once.
-    pub fn delayed(&self) -> (usize, usize) {
-        let all = self.all();
-        let distinct = |list: fn(&Partition) -> &WaitList| {
-            let ids = all.iter().flat_map(|p| list(p).ids());
-            ids.collect::<HashSet<_>>().len()
-        };
-        (distinct(|p| &p.readers), distinct(|p| &p.writers))
     }
 
     /// The high watermark of a replica here.
@@ -572,14 +468,6 @@ impl ReplicaManager {
                 error!("The log of partition {id} cannot be deleted: {e}");
                 Err(e.into())
             }
-        }
-    }
-
-    /// So many messages were cut off a copy, of which so many had been committed.
-    pub(super) fn count_cut(&self, cut: u64, lost: u64) {
-        if cut > 0 {
-            self.meters.cut.mark(self.clock.now(), cut);
-            self.meters.lost.mark(self.clock.now(), lost);
         }
     }
 

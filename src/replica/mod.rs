@@ -8,7 +8,7 @@
 //! [`partition`] (one of them, with its locks; [`term`] names its leaderships), [`manager`] (the map and
 //! the changes of role), [`append`] and [`read`] (what handlers ask for), [`purgatory`] (how they wait),
 //! [`isr_store`] and [`isr_keeper`] (in-sync sets in ZooKeeper), [`high_watermarks`] (the checkpoint),
-//! [`topic_meters`] (counts), [`fetcher`] (how followers copy), [`offline`] (what becomes of the partitions
+//! [`topic_meters`] and [`counts`] (metrics), [`fetcher`] (how followers copy), [`offline`] (what becomes of the partitions
 //! of a log directory that failed). What must hold, and why nothing acknowledged is lost: docs/replication.md.
 
 pub mod agreement;
@@ -17,6 +17,7 @@ pub mod isr;
 pub mod standing;
 
 mod append;
+mod counts;
 mod delayed;
 mod error;
 mod fetch_progress;
@@ -30,6 +31,7 @@ mod offline;
 mod partition;
 mod purgatory;
 mod read;
+mod settings;
 mod term;
 mod topic_meters;
 
@@ -38,9 +40,10 @@ pub use delayed::Replicated;
 pub use error::{AfterAppend, Error, Result};
 pub use fetcher::FetcherSettings;
 pub use isr_store::Outcome;
-pub use manager::{Fatal, Outcomes, PartitionDecision, ReplicaManager, ReplicaSettings};
+pub use manager::{Fatal, Outcomes, PartitionDecision, ReplicaManager};
 pub use partition::{Read, Reader};
 pub use read::{Fetch, Wish};
+pub use settings::ReplicaSettings;
 pub use term::Term;
 
 #[cfg(test)]

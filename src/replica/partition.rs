@@ -5,6 +5,7 @@
 
 mod following;
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ use super::standing::{Change, Copy, Decision, Role, Standing};
 use super::term::Term;
 use super::topic_meters::TopicMeters;
 
+/// The lag of a copy of which nothing was fetched since it got its role.
+const UNKNOWN_LAG: i64 = -1;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Partition {
@@ -39,6 +43,8 @@ pub(super) struct Partition {
     pub(super) meters: Arc<TopicMeters>,
     /// While the partition is one of the manager's.
     gauges: Mutex<Option<Scope>>,
+    /// See [`lag`](Self::lag).
+    lag: AtomicI64,
 }
 
 /// Who reads.
@@ -83,6 +89,7 @@ impl Partition {
             writers: WaitList::default(),
             meters,
             gauges: Mutex::new(None),
+            lag: AtomicI64::new(UNKNOWN_LAG),
         }
     }
 
@@ -120,6 +127,12 @@ impl Partition {
         self.standing
             .lock()
             .expect("a holder of a partition's standing panicked")
+    }
+
+    /// How many offsets this copy ended below the leader's high watermark when it last got an answer; -1
+    /// before the first one.
+    pub(super) fn lag(&self) -> i64 {
+        self.lag.load(Ordering::Relaxed)
     }
 
     /// The role in force.
@@ -334,6 +347,9 @@ impl Partition {
             }
             log.set_high_watermark(standing.high_watermark().offset);
             *held = Some(log);
+            if let Change::Follows = change {
+                self.lag.store(UNKNOWN_LAG, Ordering::Relaxed);
+            }
             change
         };
         self.wake_all();

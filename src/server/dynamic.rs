@@ -55,7 +55,7 @@ impl DynamicConfigManager {
         }
     }
 
-    /// Stops following; a change being applied is finished first.
+    /// Stops following; a topic's settings are applied whole or not at all.
     pub async fn stop(self) {
         self.shutdown.ask();
         let _ = self.task.await;
@@ -72,26 +72,31 @@ struct Follower {
 }
 
 impl Follower {
+    /// Follows until told to stop, whatever it waits for then: ZooKeeper may not answer for long.
     async fn run(mut self, mut stop: Stop) {
+        tokio::select! {
+            () = stop.wait() => {}
+            () = self.follow() => {}
+        }
+    }
+
+    /// Ends when the session is closed.
+    async fn follow(&mut self) {
         loop {
             let seen = match self.zookeeper.children_watched(paths::CONFIG_CHANGES).await {
                 Ok((children, watch)) => self.process(children.unwrap_or_default()).await.map(|()| watch),
                 Err(e) => Err(e),
             };
             match seen {
-                Ok(watch) => tokio::select! {
-                    _ = watch.fired() => {}
-                    _ = stop.wait() => return,
-                },
+                Ok(watch) => {
+                    watch.fired().await;
+                }
                 Err(e) => {
                     if self.zookeeper.state().borrow().closed {
                         return;
                     }
                     warn!("reading {}: {e}; trying again", paths::CONFIG_CHANGES);
-                    tokio::select! {
-                        _ = self.clock.sleep(RETRY) => {}
-                        _ = stop.wait() => return,
-                    }
+                    self.clock.sleep(RETRY).await;
                 }
             }
         }

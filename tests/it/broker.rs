@@ -12,6 +12,7 @@ use kafka::zookeeper::znodes::broker::Registration;
 
 use crate::support::fake_broker::FakeBroker;
 use crate::support::genuine::four_letters;
+use crate::support::link::{Link, Of, Way};
 use crate::support::ours::{self, START, Server};
 use crate::support::program::{Program, launcher, text};
 use crate::support::wire::wait_leaders;
@@ -272,4 +273,46 @@ async fn a_broker_told_to_end_while_it_starts_closes_its_logs() {
     assert!(started.is_err(), "it had to wait for the node");
     assert!(log_dir.join(".kafka_cleanshutdown").exists());
     former.stop().await;
+}
+
+/// ZooKeeper answers late, and then no more; the broker is told to end at that moment, at one of many of its
+/// start or soon after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_ends_whatever_it_waits_for_from_zookeeper() {
+    let dir = tempfile::tempdir().unwrap();
+    let zk = ours::zookeeper(dir.path());
+    let endings = (0..40).map(|number| {
+        let link = Link::to(zk.port);
+        link.delay(Duration::from_millis(100));
+        let log_dir = dir.path().join(format!("logs-{number}"));
+        let text = lines(number, 0, &log_dir, link.port) + "zookeeper.connection.timeout.ms=600000\n";
+        tokio::spawn(async move {
+            let properties = Properties::parse(text.as_bytes(), "test").unwrap();
+            let (config, _) = BrokerConfig::from_properties(&properties).unwrap();
+            let end = async {
+                tokio::time::sleep(Duration::from_millis(60) * u32::try_from(number).unwrap()).await;
+                link.cut(Of::Everybody, Way::Answers);
+            };
+            tokio::pin!(end);
+            let started = Broker::start_unless(config, Clock::system(), &mut end)
+                .await
+                .unwrap();
+            if let Ok(broker) = started {
+                end.await;
+
+                broker.stop().await;
+                assert!(log_dir.join(".kafka_cleanshutdown").exists());
+            }
+            number
+        })
+    });
+    let endings: Vec<_> = endings.collect();
+    let mut stuck = Vec::new();
+    for (number, ending) in endings.into_iter().enumerate() {
+        match tokio::time::timeout(LIMIT, ending).await {
+            Ok(ended) => assert_eq!(ended.unwrap(), i32::try_from(number).unwrap()),
+            Err(_) => stuck.push(number),
+        }
+    }
+    assert!(stuck.is_empty(), "they do not end: {stuck:?}");
 }

@@ -31,8 +31,6 @@ const ABSENT: &[&str] = &[
     "kafka.server:type=DelayedOperationPurgatory,name=PurgatorySize,delayedOperation=Rebalance",
     // Nothing is throttled.
     "kafka.network:type=RequestMetrics,name=ThrottleTimeMs,",
-    // Not counted yet.
-    "kafka.server:type=ReplicaFetcherManager,",
 ];
 
 fn snapshot(cluster: &DevCluster) -> BTreeMap<String, Shown> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka::message::Codec;
+use kafka::metrics::Shown;
 use kafka::util::clock::Clock;
 use kafka::zookeeper::{Session, SessionSettings};
 
@@ -294,4 +295,54 @@ async fn a_broker_takes_no_decision_before_its_present_life_is_registered() {
     assert_eq!(told.await.unwrap(), 8, "BROKER_NOT_AVAILABLE");
     cluster.wait_state("t", 0, &[0, 1]).await;
     cluster.0.stop().await;
+}
+
+/// What broker 1 shows of its fetchers.
+fn fetchers(cluster: &Cluster) -> std::collections::BTreeMap<String, Shown> {
+    let services = cluster.broker(1).services();
+    let all = services.metrics.snapshot(services.clock.now()).into_iter();
+    let all = all.map(|(name, shown)| (name.to_string(), shown));
+    all.filter(|(name, _)| name.contains("Fetcher")).collect()
+}
+
+/// A follower tells how far it is behind and what it copied, and no longer tells it of what it copies no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_followers_copy_is_counted() {
+    let mut cluster = Cluster::builder().brokers(2).start().await;
+    let all = [
+        "kafka.server:type=ReplicaFetcherManager,name=MaxLag,clientId=Replica",
+        "kafka.server:type=ReplicaFetcherManager,name=MinFetchRate,clientId=Replica",
+    ];
+    let zero = all.map(|name| (name.to_owned(), Shown::Value(0)));
+    assert_eq!(fetchers(&cluster), zero.clone().into());
+
+    cluster.create_topic("t", &[0, 1], &[]).await;
+    append(&cluster, 0, "t", &["a", "b"], -1);
+    let bytes = cluster.log(0, "t").len() as u64;
+    let port = cluster.broker(0).bound()[0].port;
+    let lag = "kafka.server:type=FetcherLagMetrics,name=ConsumerLag,clientId=ReplicaFetcherThread-0-0,topic=t,partition=0";
+    let stats = |name| {
+        format!(
+            "kafka.server:type=FetcherStats,name={name},clientId=ReplicaFetcherThread-0-0,brokerHost=127.0.0.1,brokerPort={port}"
+        )
+    };
+    wait_until_async("the copy is whole, and counted", LIMIT, || async {
+        let shown = fetchers(&cluster);
+        let count = |name| match shown.get(&stats(name)) {
+            Some(Shown::Rates(rates)) => rates.count,
+            _ => 0,
+        };
+        shown.get(lag) == Some(&Shown::Value(0))
+            && shown[all[0]] == Shown::Value(0)
+            && count("BytesPerSec") == bytes
+            && count("RequestsPerSec") > 1
+    })
+    .await;
+
+    cluster.0.kill_broker(0).await;
+    cluster.wait_state("t", 1, &[1]).await;
+    wait_until_async("a leader fetches nothing", LIMIT, || async {
+        fetchers(&cluster) == zero.clone().into()
+    })
+    .await;
 }

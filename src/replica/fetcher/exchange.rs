@@ -19,6 +19,7 @@ use crate::replica::manager::ReplicaManager;
 use crate::util::blocking;
 
 use super::Asked;
+use super::gauges::Gauges;
 
 /// Asks `leader` for all of `asked` and takes over what it answers; partitions that failed wait in
 /// `progress`.
@@ -31,9 +32,11 @@ pub(super) async fn fetch(
     connection: &Connection,
     asked: &[Asked],
     progress: &mut FetchProgress,
+    gauges: &Gauges,
 ) -> crate::client::Result<()> {
     let request = request(replicas, asked);
     let version = replicas.settings.fetcher.fetch_version;
+    gauges.asked();
     let response = connection.call_version(&request, version).await?;
     let place = |a: &Asked| (a.partition.id.topic.clone(), a.partition.id.partition);
     let by_place: HashMap<(Arc<str>, i32), &Asked> = asked.iter().map(|a| (place(a), a)).collect();
@@ -49,6 +52,7 @@ pub(super) async fn fetch(
                 continue;
             };
             let id = &one.partition.id;
+            gauges.got(result.records.len());
             match exchange.take(one, result).await {
                 Ok(()) => progress.succeeded(id),
                 Err(e) => {

@@ -2,6 +2,7 @@
 //! is new.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ::log::{error, info, warn};
 use bytes::{Bytes, BytesMut};
@@ -100,6 +101,8 @@ impl Partition {
             .standing()
             .follow_high_watermark(leader_high_watermark, log.end().offset);
         log.set_high_watermark(high_watermark);
+        let lag = leader_high_watermark.saturating_sub(log.end().offset);
+        self.lag.store(lag.max(0), Ordering::Relaxed);
         Ok(copied)
     }
 

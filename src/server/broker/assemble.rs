@@ -17,7 +17,7 @@ use crate::config::broker::InterBrokerProtocol;
 use crate::controller::{Controller, ControllerSettings};
 use crate::coordinator::{Coordinator, CoordinatorSettings};
 use crate::log::{CleanerSettings, LogManager, ManagerSettings};
-use crate::metrics::{Name, Registry};
+use crate::metrics::Registry;
 use crate::network::{self, Limits, Listener, NetworkSettings};
 use crate::replica::{Fatal, ReplicaManager, ReplicaSettings};
 use crate::server::dynamic::DynamicConfigManager;
@@ -83,7 +83,7 @@ pub(super) async fn assemble(
         halt(&parts.failure),
         clock.clone(),
     )?;
-    show_replicas(&replicas, &metrics);
+    replicas.show_in(&metrics);
     if let Some(logs) = &mut parts.logs {
         let cleaner = logs.manager.start_cleaner(&logs.shutdown.stop());
         logs.chores.extend(cleaner);
@@ -325,29 +325,6 @@ fn halt(failure: &watch::Sender<Option<String>>) -> Fatal {
             is_first
         });
     })
-}
-
-/// Kafka's gauges of what this broker leads and holds.
-fn show_replicas(replicas: &Arc<ReplicaManager>, metrics: &Registry) {
-    let show = |name: Name, count: fn(&ReplicaManager) -> usize| {
-        let replicas = Arc::downgrade(replicas);
-        metrics.gauge_of(name, move || {
-            let count = replicas.upgrade().map_or(0, |r| count(&r));
-            i64::try_from(count).unwrap_or(i64::MAX)
-        });
-    };
-    let name = |name| Name::new("kafka.server", "ReplicaManager", name, &[]);
-    show(name("LeaderCount"), |r| r.counts().0);
-    show(name("PartitionCount"), |r| r.counts().1);
-    show(name("UnderReplicatedPartitions"), |r| r.counts().2);
-    let waiting = |name, operation| {
-        let tags = [("delayedOperation", operation)];
-        Name::new("kafka.server", "DelayedOperationPurgatory", name, &tags)
-    };
-    show(waiting("PurgatorySize", "Fetch"), |r| r.waiting().0);
-    show(waiting("NumDelayedOperations", "Fetch"), |r| r.delayed().0);
-    show(waiting("PurgatorySize", "Produce"), |r| r.waiting().1);
-    show(waiting("NumDelayedOperations", "Produce"), |r| r.delayed().1);
 }
 
 /// A candidate; it stands once this broker is registered.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::{holds_within, wait_for, wait_until};
+use super::{holds_within, wait_until};
 
 /// A process whose output is kept. Killed when dropped.
 pub struct Program {
@@ -190,10 +190,18 @@ impl Program {
     #[track_caller]
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         let child = &mut self.child;
-        let what = format!("{} ends", self.name);
-        let status = wait_for(&what, limit, || {
-            child.try_wait().expect("the process can be waited for")
+        let mut status = None;
+        holds_within(limit, || {
+            status = child.try_wait().expect("the process can be waited for");
+            status.is_some()
         });
+        let Some(status) = status else {
+            panic!(
+                "waited {limit:?} in vain for the end of {}: {}",
+                self.name,
+                self.printed()
+            );
+        };
         self.read_to_the_end();
         status
     }
