@@ -111,7 +111,10 @@ pub(crate) fn walk(
         };
         each(&mut forward, passed)?;
         at += (ENTRY_OVERHEAD + length) as u64;
-        next = next.max(offset.saturating_add(1));
+        // What is trusted ends where its last message says, whatever one before says.
+        if offset >= base {
+            next = offset.saturating_add(1);
+        }
     };
     Ok(Scan {
         valid: at,
@@ -120,16 +123,13 @@ pub(crate) fn walk(
     })
 }
 
-/// Where the messages end, from the entry at `from` on, if nothing but zeros is behind them.
+/// Where the messages end, from the entry at `from` on, if nothing but zeros is behind them. If no entry is
+/// at `from`, all are looked at.
 pub(crate) fn zeros_behind(data: &DataFile, from: u64) -> Result<Option<u64>> {
     let size = data.size();
-    let (mut headers, mut at) = (data.headers(from, size), from);
-    loop {
-        match headers.next() {
-            Ok(Some(header)) => at = header.next,
-            Ok(None) | Err(Error::Damaged { .. }) => break,
-            Err(e) => return Err(e),
-        }
+    let mut at = messages_end(data, from)?;
+    if at == from && from > 0 {
+        at = messages_end(data, 0)?;
     }
     let (mut forward, mut seen) = (Forward::new(data, size), at);
     while seen < size {
@@ -140,6 +140,18 @@ pub(crate) fn zeros_behind(data: &DataFile, from: u64) -> Result<Option<u64>> {
         }
     }
     Ok((at < size).then_some(at))
+}
+
+/// Where the last whole message ends, from the entry at `from` on.
+fn messages_end(data: &DataFile, from: u64) -> Result<u64> {
+    let (mut headers, mut at) = (data.headers(from, data.size()), from);
+    loop {
+        match headers.next() {
+            Ok(Some(header)) => at = header.next,
+            Ok(None) | Err(Error::Damaged { .. }) => return Ok(at),
+            Err(e) => return Err(e),
+        }
+    }
 }
 
 fn warn_invalid(path: &Path, at: u64, problem: &str) {

@@ -238,8 +238,12 @@ impl LogCheck<'_> {
                 }
             }
         } else if !self.clean
-            && let Some(at) = self.zeros(stretch, &path, index)?
+            && let (Some(at), from) = self.zeros(stretch, &path, index)?
         {
+            if at <= from && from > 0 {
+                let rule = "it leads behind the last message";
+                report.add(Fate::Rebuilt, &index_path, rule, "it is made anew");
+            }
             let then = format!("{} bytes are cut off", size - at);
             let finding = Finding::new(
                 Fate::Cut,
@@ -265,18 +269,24 @@ impl LogCheck<'_> {
         Ok((end, false))
     }
 
-    /// Where a segment ends that was flushed and has but zeros behind its messages.
-    fn zeros(&self, stretch: &Stretch, path: &Path, index: Option<OffsetIndex>) -> Result<Option<u64>> {
+    /// Where a segment ends that was flushed and has but zeros behind its messages; and where its index leads.
+    fn zeros(
+        &self,
+        stretch: &Stretch,
+        path: &Path,
+        index: Option<OffsetIndex>,
+    ) -> Result<(Option<u64>, u64)> {
         let data = DataFile::open_to_read(path.to_owned())?;
         let Some(index) = index else {
-            return zeros_behind(&data, 0);
+            return Ok((zeros_behind(&data, 0)?, 0));
         };
         let from = index.last().map_or(0, |place| place.position);
         let segment = Segment::open(stretch.base, data, index, &LogConfig::default(), WallMs(0))?;
-        match segment.end()? {
-            Some(_) => Ok(None),
-            None => zeros_behind(segment.data(), from),
-        }
+        let at = match segment.end()? {
+            Some(_) => None,
+            None => zeros_behind(segment.data(), from)?,
+        };
+        Ok((at, from))
     }
 
     /// The index of a segment, if it is used as it is.

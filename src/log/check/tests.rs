@@ -258,6 +258,14 @@ const DAMAGE: &[Damage] = &[
         change(&g.segment(2), |b| b.extend([0; 100]));
         std::fs::write(g.dirs[0].join(files::RECOVERY_CHECKPOINT), "0\n1\nt 0 5\n").unwrap();
     }),
+    ("zeros in a flushed segment where its index leads", |g| {
+        change(&g.segment(2), |b| {
+            let whole = b.len();
+            b[whole / 2..].fill(0);
+            b.extend([0; 100]);
+        });
+        std::fs::write(g.dirs[0].join(files::RECOVERY_CHECKPOINT), "0\n1\nt 0 5\n").unwrap();
+    }),
     ("an empty segment that the one before overlaps", |g| {
         change(&g.segment(4), |b| b[34] = 6);
         change(&g.segment(6), Vec::clear);

@@ -39,14 +39,14 @@ pub(super) fn trust(r: &Recovery<'_>, base: Offset) -> Result<Segment> {
     index.rest()?;
     let segment = Segment::open(base, data, index, r.config, r.now)?;
     if !r.clean {
-        cut_zeros(&segment)?;
+        cut_zeros(r, &segment)?;
     }
     Ok(segment)
 }
 
 /// Space that was set aside, and given back when the next segment was begun, may be there again when the
 /// machine has died in between. 0.9.0.1 then stumbles over it.
-fn cut_zeros(segment: &Segment) -> Result<()> {
+fn cut_zeros(r: &Recovery<'_>, segment: &Segment) -> Result<()> {
     let data = segment.data();
     if segment.end()?.is_some() {
         return Ok(());
@@ -59,7 +59,12 @@ fn cut_zeros(segment: &Segment) -> Result<()> {
             data.path().display()
         );
         data.truncate(at)?;
-        data.sync()?;
+        if at <= from && from > 0 {
+            // It led into the zeros.
+            rebuild(data, segment.index(), segment.base(), interval(r.config), false, &|_| {})?;
+        }
+        segment.sync()?;
+        segment.index().rest()?;
     }
     Ok(())
 }

@@ -76,6 +76,47 @@ fn a_damaged_message_ends_the_log_and_later_segments_go() {
     assert!(!ground.index(6).exists());
 }
 
+#[test]
+fn zeros_in_a_flushed_segment_are_cut_from_the_last_message_on_though_its_index_leads_behind() {
+    let ground = killed(7);
+    let path = ground.segment(2);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let whole = bytes.len() / 2;
+    bytes[whole..].fill(0);
+    bytes.extend([0; 100]);
+    std::fs::write(&path, bytes).unwrap();
+    let checkpoint = ground.dirs[0].join(files::RECOVERY_CHECKPOINT);
+    std::fs::write(checkpoint, "0\n1\nt 0 5\n").unwrap();
+    let manager = ground.open();
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), whole as u64);
+    assert_eq!(std::fs::read(ground.index(2)).unwrap(), [0; 0]);
+    let left = values(&read_all(&ground.log(&manager), 0, 1000));
+    assert_eq!(left, ["0", "1", "2", "4", "5", "6"]);
+}
+
+/// 0.9.0.1 asks the last message only, too.
+#[test]
+fn a_damaged_offset_in_a_log_left_in_order_does_not_move_its_end() {
+    for (at, byte) in [(2, 1), (7, 0)] {
+        let ground = Ground::new(LogConfig::default());
+        let manager = ground.open();
+        for value in ["0", "1", "2"] {
+            ground
+                .log(&manager)
+                .append_as_leader(single(value.as_bytes()), ground.now())
+                .unwrap();
+        }
+        manager.shutdown().unwrap();
+        drop(manager);
+        let path = ground.segment(0);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[27 + at] = byte;
+        std::fs::write(&path, bytes).unwrap();
+        let manager = ground.open();
+        assert_eq!(ground.log(&manager).end().offset, 3, "{at}");
+    }
+}
+
 /// Whatever operation of a recovery is the last before a crash: the next recovery ends the log at the same
 /// message, with no segment left behind it.
 #[cfg(unix)]
