@@ -18,6 +18,7 @@ mod consumer;
 mod consumer_groups;
 mod controller;
 mod crash;
+mod damage;
 mod data_path;
 mod demo;
 mod dev;
