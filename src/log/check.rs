@@ -271,10 +271,6 @@ fn checkpoint(dir: &Path, name: &str, report: &mut Report) -> BTreeMap<TopicPart
                 "the broker does without the directory",
             );
         }
-        Err(Error::Checkpoint { reason, .. }) if name == files::HIGH_WATERMARK_CHECKPOINT => {
-            let then = "the broker does not start; without the file, followers copy from their leaders anew";
-            report.add(Fate::Refused, file.path(), reason, then);
-        }
         Err(e) => {
             let reason = match e {
                 Error::Checkpoint { reason, .. } => reason,
@@ -282,6 +278,9 @@ fn checkpoint(dir: &Path, name: &str, report: &mut Report) -> BTreeMap<TopicPart
             };
             let then = match name {
                 files::CLEANER_CHECKPOINT => "it counts as empty: logs are cleaned from their start",
+                files::HIGH_WATERMARK_CHECKPOINT => {
+                    "it counts as empty: high watermarks begin at 0, followers compare all that they have"
+                }
                 _ => "it counts as empty: unless the broker was stopped in order, all segments are read",
             };
             report.add(Fate::Corrected, file.path(), reason, then);

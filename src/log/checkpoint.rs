@@ -148,8 +148,8 @@ impl RecoveryPoints {
 
 fn parse(bytes: &[u8]) -> std::result::Result<BTreeMap<TopicPartition, Offset>, String> {
     let text = String::from_utf8_lossy(bytes);
-    let mut lines = text.lines();
-    let Some(version) = lines.next() else {
+    let mut lines = (1..).zip(text.lines());
+    let Some((_, version)) = lines.next() else {
         return Ok(BTreeMap::new());
     };
     match version.trim().parse::<i32>() {
@@ -159,21 +159,21 @@ fn parse(bytes: &[u8]) -> std::result::Result<BTreeMap<TopicPartition, Offset>, 
                 "Unrecognized version of the highwatermark checkpoint file: {v}"
             ));
         }
-        Err(_) => return Err(malformed(version)),
+        Err(_) => return Err(malformed(1, version)),
     }
-    let Some(expected) = lines.next() else {
+    let Some((_, expected)) = lines.next() else {
         return Ok(BTreeMap::new());
     };
-    let expected: usize = expected.trim().parse().map_err(|_| malformed(expected))?;
+    let expected: usize = expected.trim().parse().map_err(|_| malformed(2, expected))?;
     let mut offsets = BTreeMap::new();
-    for line in lines {
+    for (number, line) in lines {
         let mut parts = line.split_whitespace();
         let entry = (parts.next(), parts.next(), parts.next(), parts.next());
         let (Some(topic), Some(partition), Some(offset), None) = entry else {
-            return Err(malformed(line));
+            return Err(malformed(number, line));
         };
-        let partition = partition.parse().map_err(|_| malformed(line))?;
-        let offset = offset.parse().map_err(|_| malformed(line))?;
+        let partition = partition.parse().map_err(|_| malformed(number, line))?;
+        let offset = offset.parse().map_err(|_| malformed(number, line))?;
         offsets.insert(TopicPartition::new(topic, partition), offset);
     }
     match offsets.len() {
@@ -182,8 +182,8 @@ fn parse(bytes: &[u8]) -> std::result::Result<BTreeMap<TopicPartition, Offset>, 
     }
 }
 
-fn malformed(line: &str) -> String {
-    format!("Malformed line in offset checkpoint file: '{line}'.")
+fn malformed(number: usize, line: &str) -> String {
+    format!("Malformed line in offset checkpoint file: '{line}'. It is line {number}")
 }
 
 #[cfg(test)]
@@ -221,7 +221,10 @@ mod tests {
             ),
             ("0\n2\nt 0 5\n", "Expected 2 entries but found only 1"),
             ("0\n2\nt 0 5\nt 0 5\n", "Expected 2 entries but found only 1"),
-            ("0\n1\nt 0\n", "Malformed line in offset checkpoint file: 't 0'."),
+            (
+                "0\n1\nt 0\n",
+                "Malformed line in offset checkpoint file: 't 0'. It is line 3",
+            ),
         ] {
             assert_eq!(parse(text.as_bytes()).unwrap_err(), words);
         }

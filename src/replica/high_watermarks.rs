@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use ::log::error;
+
 use crate::cluster::TopicPartition;
 use crate::log::{self, Log, LogManager, OffsetCheckpoint};
 use crate::message::Offset;
@@ -22,14 +24,23 @@ struct Dir {
 }
 
 impl HighWatermarks {
-    /// Reads the files of all log directories; one that is not there is empty. A directory whose disk
-    /// fails is out of use, as long as there is another.
+    /// Reads the files of all log directories; one that is not there is empty, and so is a damaged one, of
+    /// which an error line tells: 0 is no high watermark too high. Leaders raise theirs as soon as the replicas
+    /// in sync have been heard; followers compare all that they have. A directory whose disk fails is out of
+    /// use, as long as there is another.
     pub(super) fn open(logs: &LogManager) -> log::Result<HighWatermarks> {
         let mut dirs = Vec::new();
         for path in logs.dirs() {
             let file = OffsetCheckpoint::new(path.join(log::files::HIGH_WATERMARK_CHECKPOINT));
             let written = match file.read() {
                 Ok(written) => Mutex::new(written),
+                Err(e @ log::Error::Checkpoint { .. }) => {
+                    error!(
+                        "{e}. The high watermarks of all replicas in {} begin at 0",
+                        path.display()
+                    );
+                    Mutex::default()
+                }
                 Err(e @ log::Error::Storage(_)) => {
                     logs.fail_dir(&path, &e);
                     match logs.dirs().is_empty() {

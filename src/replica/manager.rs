@@ -111,7 +111,7 @@ impl ReplicaManager {
     /// Knows no partition until a controller speaks. Blocking: reads the high watermark checkpoints.
     ///
     /// # Errors
-    /// A checkpoint that cannot be read: without it followers would drop what they have.
+    /// A checkpoint that the last disk does not give.
     pub fn new(
         settings: ReplicaSettings,
         logs: Arc<LogManager>,

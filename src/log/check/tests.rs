@@ -341,13 +341,22 @@ fn what_keeps_a_broker_from_starting_is_refused() {
     let ground = ground(true);
     std::fs::create_dir(ground.dirs[0].join("backup")).unwrap();
     std::fs::create_dir(ground.dirs[0].join("lost+found")).unwrap();
-    let marks = ground.dirs[0].join(files::HIGH_WATERMARK_CHECKPOINT);
-    std::fs::write(marks, "0\n3\n").unwrap();
     let report = looked(&ground);
-    assert_eq!(fates(&report.findings), [Fate::Refused, Fate::Refused]);
+    assert_eq!(fates(&report.findings), [Fate::Refused]);
     assert!(ground.try_open().is_err());
     let nowhere = check(&ground.dirs[0].join("nowhere"));
     assert_eq!(fates(&nowhere.findings), [Fate::Refused]);
+}
+
+#[test]
+fn damaged_high_watermarks_count_as_none() {
+    let ground = ground(true);
+    let marks = ground.dirs[0].join(files::HIGH_WATERMARK_CHECKPOINT);
+    std::fs::write(marks, "0\n1\nt 0 x\n").unwrap();
+    let report = looked(&ground);
+    assert_eq!(fates(&report.findings), [Fate::Corrected]);
+    let rule = "Malformed line in offset checkpoint file: 't 0 x'. It is line 3";
+    assert_eq!(report.findings[0].rule, rule);
 }
 
 #[test]

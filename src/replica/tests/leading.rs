@@ -429,6 +429,32 @@ async fn high_watermarks_outlive_a_restart_and_entries_without_a_role_yet_stay()
     assert_eq!(case.read(-1, 0).await.unwrap().high_watermark, 7);
 }
 
+/// 0.9.0.1 starts, too, and then fails whenever a controller speaks of a replica in that directory.
+#[tokio::test]
+async fn damaged_high_watermarks_begin_at_0_and_are_written_anew() {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let file = dir.path().join("replication-offset-checkpoint");
+    for damaged in [
+        "0\n1\nt 0\n",
+        "0\n2\nt 0 7\n",
+        "1\n0\n",
+        "\0\0\0\0\0\0\0\0",
+        "0\n1\nt 0 seven\n",
+    ] {
+        std::fs::write(&file, damaged).unwrap();
+        let case = Case::in_dir(dir.clone(), LogConfig::default());
+        case.decide(1, 0, &[1, 2], &[1, 2]).await.unwrap();
+        assert_eq!(case.high_watermark(), 0, "{damaged:?}");
+        let end = case.append(1, 0, 10).await.unwrap().last + 1;
+        case.read(2, end).await.unwrap();
+        assert_eq!(case.high_watermark(), end);
+        case.replicas.shutdown();
+        case.replicas.logs.shutdown().unwrap();
+        let written = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(written, format!("0\n1\nt 0 {end}\n"));
+    }
+}
+
 #[tokio::test]
 async fn listed_offsets_end_at_the_high_watermark_for_consumers_alone() {
     let case = Case::new();
