@@ -75,7 +75,9 @@ pub fn read(
 
 fn contents(slice: &FileSlice) -> log::Result<Bytes> {
     let mut bytes = BytesMut::zeroed(slice.len);
-    let got = fs::read_at(&slice.file, &mut bytes, slice.position).during("read", "a segment".as_ref())?;
+    let got = fs::read_at(&slice.file, &mut bytes, slice.position)
+        .inspect_err(|_| slice.look_into(0))
+        .during("read", "a segment".as_ref())?;
     bytes.truncate(got);
     Ok(bytes.freeze())
 }

@@ -130,6 +130,7 @@ impl DataFile {
             file: Arc::clone(&self.file),
             position,
             len,
+            owner: None,
         }
     }
 

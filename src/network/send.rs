@@ -15,7 +15,7 @@ const VECTORS: usize = 16;
 /// Writes all of `parts`.
 ///
 /// # Errors
-/// The socket's, or `UnexpectedEof` when a file is shorter by now than its slice says; the
+/// The socket's, or `UnexpectedEof` when a file is shorter by now than its slice says or cannot be read; the
 /// connection is then of no more use, as the frame's size was sent already.
 pub(super) async fn send(stream: &mut TcpStream, parts: &[Part]) -> io::Result<()> {
     let mut rest = parts;
@@ -108,45 +108,65 @@ fn truncated(slice: &FileSlice, left: usize) -> io::Error {
     )
 }
 
-#[cfg(target_os = "linux")]
+/// Sends a stretch of a file. When that fails, the file's owner hears of it if it was the file's fault: the
+/// system's answer alone does not say so.
 async fn file(stream: &mut TcpStream, slice: &FileSlice) -> io::Result<()> {
+    let mut done = 0;
+    match stretch(stream, slice, &mut done).await {
+        Err(e) if !is_of_the_socket(e.kind()) => {
+            crate::util::blocking::in_place(|| slice.look_into(done));
+            // The peer would wait for what never comes.
+            Err(io::Error::new(io::ErrorKind::UnexpectedEof, e))
+        }
+        other => other,
+    }
+}
+
+fn is_of_the_socket(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut};
+    [
+        BrokenPipe,
+        ConnectionAborted,
+        ConnectionReset,
+        NotConnected,
+        TimedOut,
+    ]
+    .contains(&kind)
+}
+
+#[cfg(target_os = "linux")]
+async fn stretch(stream: &mut TcpStream, slice: &FileSlice, done: &mut usize) -> io::Result<()> {
     /// What one call sends at most, so that a large slice leaves the thread to others in between.
     const CHUNK: usize = 1 << 20;
     let mut position = slice.position;
-    let mut left = slice.len;
-    while left > 0 {
+    while *done < slice.len {
         let n = nonblocking(stream, |s| {
-            Ok(rustix::fs::sendfile(
-                s,
-                &*slice.file,
-                Some(&mut position),
-                left.min(CHUNK),
-            )?)
+            let want = (slice.len - *done).min(CHUNK);
+            Ok(rustix::fs::sendfile(s, &*slice.file, Some(&mut position), want)?)
         })
         .await?;
         if n == 0 {
-            return Err(truncated(slice, left));
+            return Err(truncated(slice, slice.len - *done));
         }
-        left -= n;
+        *done += n;
     }
     Ok(())
 }
 
 #[cfg(not(target_os = "linux"))]
-async fn file(stream: &mut TcpStream, slice: &FileSlice) -> io::Result<()> {
+async fn stretch(stream: &mut TcpStream, slice: &FileSlice, done: &mut usize) -> io::Result<()> {
     const CHUNK: usize = 128 << 10;
     let mut buffer = vec![0; slice.len.min(CHUNK)];
-    let mut done = 0;
-    while done < slice.len {
-        let want = (slice.len - done).min(buffer.len());
+    while *done < slice.len {
+        let want = (slice.len - *done).min(buffer.len());
         let n = crate::util::blocking::in_place(|| {
-            crate::util::fs::read_at(&slice.file, &mut buffer[..want], slice.position + done as u64)
+            crate::util::fs::read_at(&slice.file, &mut buffer[..want], slice.position + *done as u64)
         })?;
         if n == 0 {
-            return Err(truncated(slice, slice.len - done));
+            return Err(truncated(slice, slice.len - *done));
         }
         stream.write_all(&buffer[..n]).await?;
-        done += n;
+        *done += n;
     }
     Ok(())
 }

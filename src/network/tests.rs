@@ -15,14 +15,22 @@ use super::connection::Activity;
 use super::*;
 use crate::cluster::Endpoint;
 use crate::util::clock::{Clock, Mono, WallMs};
-use crate::util::fs::FileSlice;
+use crate::util::fs::{FileOwner, FileSlice};
 use crate::util::shutdown::Shutdown;
 
 /// Answers with the body; the first byte chooses other ways.
 #[derive(Default)]
 struct Echo {
     seen: Mutex<Vec<(Option<String>, Vec<u8>)>>,
+    unreadable: Arc<Mutex<Vec<io::Error>>>,
     go_on: Notify,
+}
+
+impl Echo {
+    fn owner(&self) -> FileOwner {
+        let unreadable = self.unreadable.clone();
+        FileOwner::new(move |e| unreadable.lock().unwrap().push(e))
+    }
 }
 
 impl Service for Echo {
@@ -54,12 +62,25 @@ impl Service for Echo {
                     file: file.clone(),
                     position: 5,
                     len,
+                    owner: Some(self.owner()),
                 });
                 reply.bytes().put_slice(b"middle");
                 reply.file(FileSlice {
                     file,
                     position: 0,
                     len: 1,
+                    owner: None,
+                });
+                Reply::Frame(reply.finish())
+            }
+            // Nothing is mapped at its beginning, so that reading it fails as a disk does.
+            Some(b'u') => {
+                let mut reply = ResponseBuilder::new(request.header.correlation_id, 100);
+                reply.file(FileSlice {
+                    file: Arc::new(std::fs::File::open("/proc/self/mem").unwrap()),
+                    position: 0,
+                    len: 10,
+                    owner: Some(self.owner()),
                 });
                 Reply::Frame(reply.finish())
             }
@@ -295,6 +316,34 @@ async fn a_file_shorter_than_its_slice_ends_only_that_connection() {
     assert_eq!(answer(&mut bad).await, None);
     good.write_all(&request(1, 2, b"f")).await.unwrap();
     assert_eq!(answer(&mut good).await.unwrap().0, 2);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_of_a_file_hears_that_it_cannot_be_read_but_not_that_a_socket_failed() {
+    let server = Server::ordinary();
+    let unreadable = || server.echo.unreadable.lock().unwrap().len();
+    let gone = server.connect().await;
+    let mut gone = gone;
+    let all: BytesMut = (0..20).flat_map(|i| request(1, i, b"f")).collect();
+    gone.write_all(&all).await.unwrap();
+    until(|| !server.seen().is_empty()).await;
+    socket2::SockRef::from(&gone)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(gone);
+    let mut short = server.connect().await;
+    short.write_all(&request(1, 1, b"f too long")).await.unwrap();
+    assert_eq!(answer(&mut short).await, None);
+    assert_eq!(unreadable(), 0);
+    let mut client = server.connect().await;
+    client.write_all(&request(1, 1, b"u")).await.unwrap();
+    assert_eq!(
+        answer(&mut client).await,
+        None,
+        "its connection is of no more use"
+    );
+    until(|| unreadable() == 1).await;
 }
 
 #[tokio::test]

@@ -47,6 +47,38 @@ pub struct FileSlice {
     pub position: u64,
     /// How many bytes.
     pub len: usize,
+    /// Who is to hear of it if the file cannot be read.
+    pub owner: Option<FileOwner>,
+}
+
+/// Whose file it is: called with what the system said when it could not be read.
+#[derive(Clone)]
+pub struct FileOwner(Arc<dyn Fn(io::Error) + Send + Sync>);
+
+impl FileOwner {
+    /// `unreadable` hears of each failure.
+    pub fn new(unreadable: impl Fn(io::Error) + Send + Sync + 'static) -> FileOwner {
+        FileOwner(Arc::new(unreadable))
+    }
+}
+
+impl std::fmt::Debug for FileOwner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FileOwner")
+    }
+}
+
+impl FileSlice {
+    /// Looks whether the byte at `done` of the slice can be read, after sending it failed in a way that may be
+    /// the file's fault or the socket's. The owner is told if it cannot.
+    pub fn look_into(&self, done: usize) {
+        if let (Some(owner), Err(e)) = (
+            &self.owner,
+            read_at(&self.file, &mut [0], self.position + done as u64),
+        ) {
+            (owner.0)(e);
+        }
+    }
 }
 
 /// Adds operation and path to an I/O result.

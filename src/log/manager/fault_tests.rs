@@ -286,6 +286,25 @@ fn reading_that_fails_takes_the_directory_offline() {
     assert!(is_offline(&case.append(&log, "y")));
 }
 
+/// What is sent to a socket does not pass through this process: whoever sends it looks whether it was the
+/// file's fault that it failed.
+#[test]
+fn a_slice_that_cannot_be_sent_takes_the_directory_offline_if_it_cannot_be_read() {
+    let case = Case::new(LogConfig::default());
+    let log = case.log(1);
+    case.append(&log, "x").unwrap();
+    let slice = log.read(0, 100, None).unwrap().slice.unwrap();
+    slice.look_into(0);
+    assert_eq!(case.manager.dirs().len(), 2, "it was the socket's");
+    case.fail(Op::Read, EIO);
+    slice.look_into(0);
+    let refused = case.append(&log, "y");
+    assert!(is_offline(&refused));
+    let said = refused.unwrap_err().to_string();
+    assert!(said.contains("/b/t-1/00000000000000000000.log"), "{said}");
+    assert_eq!(case.manager.dirs(), [case.ground.dirs[0].clone()]);
+}
+
 #[test]
 fn a_truncation_that_fails_half_way_is_final() {
     for op in [Op::Rename, Op::SetLen] {

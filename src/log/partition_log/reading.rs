@@ -3,10 +3,11 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::log::segment::Segment;
+use crate::log::segment::{Found, Segment};
 use crate::log::{Error, Result};
 use crate::message::Offset;
 use crate::util::clock::WallMs;
+use crate::util::fs::{FileOwner, FileSlice};
 
 use super::{Fetched, Log, LogPosition};
 
@@ -43,7 +44,7 @@ impl Log {
                         segment: segment.base(),
                         position: found.position,
                     },
-                    slice: (found.len > 0).then(|| segment.data().slice(found.position, found.len)),
+                    slice: (found.len > 0).then(|| self.slice(&segment, found)),
                 });
             }
             // Nothing that high here: an empty segment, or one that lost its last messages.
@@ -54,6 +55,16 @@ impl Log {
                 }
             }
         }
+    }
+
+    /// Part of a segment; a disk that fails while it is sent takes the log directory out of use.
+    fn slice(&self, segment: &Arc<Segment>, found: Found) -> FileSlice {
+        let mut slice = segment.data().slice(found.position, found.len);
+        let (directory, segment) = (Arc::clone(&self.directory), Arc::clone(segment));
+        slice.owner = Some(FileOwner::new(move |e| {
+            let _ = directory.watch(Err::<(), _>(segment.data().failed("read", e)));
+        }));
+        slice
     }
 
     /// An offset at which an entry begins about `bytes` before that of `offset`, or the log's first; never
