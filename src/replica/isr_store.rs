@@ -48,6 +48,15 @@ impl Store {
         }
     }
 
+    /// What stands there; `None` if the topic was deleted, or something stands there that is no state.
+    pub(super) async fn read(&self, partition: &TopicPartition) -> zookeeper::Result<Option<LeaderAndIsr>> {
+        match self {
+            Store::ZooKeeper(session) => read(session, partition).await,
+            #[cfg(test)]
+            Store::Memory(states) => Ok(states.read()),
+        }
+    }
+
     /// Settings of a topic: `defaults` and its own on top.
     pub(super) async fn topic_config(&self, topic: &str, defaults: &LogConfig) -> Result<LogConfig> {
         match self {
@@ -87,17 +96,22 @@ async fn write(
         Err(zookeeper::Error::NoNode) => return Ok(Outcome::Gone),
         Err(e) => return Err(e),
     }
+    Ok(match read(session, partition).await? {
+        Some(there) if same_but_version(&there, state) => Outcome::Written(there.zk_version),
+        Some(there) => Outcome::Overtaken(there),
+        None => Outcome::Gone,
+    })
+}
+
+async fn read(session: &Session, partition: &TopicPartition) -> zookeeper::Result<Option<LeaderAndIsr>> {
+    let path = paths::partition_state(&partition.topic, partition.partition);
     let Some(node) = session.get(&path).await? else {
-        return Ok(Outcome::Gone);
+        return Ok(None);
     };
-    match znodes::leader_and_isr::decode(&node.data.unwrap_or_default(), node.stat.version) {
-        Ok(there) if same_but_version(&there, state) => Ok(Outcome::Written(there.zk_version)),
-        Ok(there) => Ok(Outcome::Overtaken(there)),
-        Err(e) => {
-            warn!("The state of partition {partition} in ZooKeeper is unreadable: {e}");
-            Ok(Outcome::Gone)
-        }
-    }
+    let state = znodes::leader_and_isr::decode(&node.data.unwrap_or_default(), node.stat.version);
+    Ok(state
+        .inspect_err(|e| warn!("The state of partition {partition} in ZooKeeper is unreadable: {e}"))
+        .ok())
 }
 
 async fn topic_config(session: &Session, topic: &str, defaults: &LogConfig) -> Result<LogConfig> {

@@ -21,6 +21,7 @@ use crate::zookeeper::Session;
 use super::counts::Meters;
 use super::error::{Error, Result};
 use super::fetcher::Running;
+use super::handover::Handovers;
 use super::high_watermarks::HighWatermarks;
 use super::isr_keeper::Proposals;
 use super::isr_store::Store;
@@ -94,6 +95,7 @@ pub struct ReplicaManager {
     pub(super) clock: Clock,
     pub(super) fatal: Fatal,
     pub(super) proposals: Proposals,
+    pub(super) handovers: Handovers,
     /// Of all topics together.
     pub(super) all_topics: Arc<TopicRates>,
     pub(super) expiries: Expiries,
@@ -158,6 +160,7 @@ impl ReplicaManager {
             clock,
             fatal,
             proposals: Proposals::default(),
+            handovers: Handovers::default(),
             roles: watch::Sender::new(0),
             partitions: RwLock::default(),
             controller: Mutex::new(ControllerEpoch(0)),
@@ -171,7 +174,8 @@ impl ReplicaManager {
             tokio::spawn(self.clone().keep_fetchers(stop.clone())),
             tokio::spawn(self.clone().keep_in_sync_sets(stop.clone())),
             tokio::spawn(self.clone().keep_checkpoints(stop.clone())),
-            tokio::spawn(self.clone().keep_offline(stop)),
+            tokio::spawn(self.clone().keep_offline(stop.clone())),
+            tokio::spawn(self.clone().keep_handing_over(stop)),
         ]
     }
 
@@ -283,6 +287,11 @@ impl ReplicaManager {
         admit(&mut latest, epoch)
     }
 
+    /// The latest controller's epoch that was heard of.
+    pub(super) fn controller_epoch(&self) -> ControllerEpoch {
+        *self.controller.lock().expect("a change of roles panicked")
+    }
+
     /// Takes the roles that a controller decided (LeaderAndIsr), each partition on its own.
     ///
     /// # Errors
@@ -359,8 +368,12 @@ impl ReplicaManager {
         partition.admits(&decision)?;
         // Only a partition made just now may have its log made while a directory is offline.
         let is_new = decision.state.leader_epoch == LeaderEpoch(0);
-        let (log, checkpoint) = self.log_of(&partition, is_new, configs)?;
         let (me, leader) = (self.settings.id, decision.state.leader);
+        let (log, checkpoint) = self.log_of(&partition, is_new, configs).inspect_err(|e| {
+            if leader == me && matches!(e, Error::Log(log::Error::Offline { .. })) {
+                self.handovers.push(id.clone());
+            }
+        })?;
         let epoch = decision.state.leader_epoch;
         match partition.take(log, &decision, checkpoint, self.clock.now())? {
             Change::Leads(missing) => {

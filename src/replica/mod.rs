@@ -8,8 +8,9 @@
 //! [`partition`] (one of them, with its locks; [`term`] names its leaderships), [`manager`] (the map and
 //! the changes of role), [`append`] and [`read`] (what handlers ask for), [`purgatory`] (how they wait),
 //! [`isr_store`] and [`isr_keeper`] (in-sync sets in ZooKeeper), [`high_watermarks`] (the checkpoint),
-//! [`topic_meters`] and [`counts`] (metrics), [`fetcher`] (how followers copy), [`offline`] (what becomes of the partitions
-//! of a log directory that failed). What must hold, and why nothing acknowledged is lost: docs/replication.md.
+//! [`topic_meters`] and [`counts`] (metrics), [`fetcher`] (how followers copy), [`offline`] (what becomes of the
+//! partitions of a log directory that failed) and [`handover`] (who leads them next). What must hold, and why
+//! nothing acknowledged is lost: docs/replication.md.
 
 pub mod agreement;
 pub mod compare;
@@ -23,6 +24,7 @@ mod error;
 mod fetch_progress;
 mod fetcher;
 mod follower;
+mod handover;
 mod high_watermarks;
 mod isr_keeper;
 mod isr_store;

@@ -1,5 +1,5 @@
 //! Log directories that fail, and what becomes of their partitions: this broker gives up its roles in
-//! them, and answers that it does not lead. With no directory left, the broker ends.
+//! them, answers that it does not lead, and hands its leadership on. With no directory left, the broker ends.
 
 use std::sync::Arc;
 
@@ -47,7 +47,9 @@ impl ReplicaManager {
         }
         for partition in self.all() {
             if partition.log().is_some_and(|log| log.check_directory().is_err()) {
-                partition.go_offline();
+                if partition.go_offline() {
+                    self.handovers.push(partition.id.clone());
+                }
             }
         }
     }

@@ -367,14 +367,18 @@ impl Partition {
     }
 
     /// Gives up role and log, because the log's directory has failed. Who waits is told that this broker
-    /// does not lead, so that clients look for one that does.
-    pub(super) fn go_offline(&self) {
-        {
+    /// does not lead, so that clients look for one that does. Says whether it led.
+    pub(super) fn go_offline(&self) -> bool {
+        let led = {
             let mut held = self.hold_alone();
-            self.standing().go_offline();
             *held = None;
-        }
+            let mut standing = self.standing();
+            let led = standing.leads();
+            standing.go_offline();
+            led
+        };
         self.wake_all();
+        led
     }
 
     /// Gives up role and log: the partition is about to be removed.

@@ -46,6 +46,11 @@ impl States {
         next.unwrap_or(Ok(Outcome::Written(state.zk_version + 1)))
     }
 
+    /// As it was last written.
+    pub(super) fn read(&self) -> Option<LeaderAndIsr> {
+        self.written().pop()
+    }
+
     pub(super) fn topic_config(&self, defaults: &LogConfig) -> LogConfig {
         defaults.clone()
     }

@@ -1,6 +1,7 @@
 //! The promise: a log directory whose disk fails or vanishes takes its own partitions offline, says which
 //! directory it was, and nothing else; the last one takes the broker with it, with exit code 1. A full
-//! disk refuses produce and goes on when there is room; what was acknowledged can always be read.
+//! disk refuses produce and goes on when there is room; what was acknowledged can always be read. What a failed
+//! directory led is led by another replica in sync, if there is one, while its broker lives.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::support::mount::Mount;
 use crate::support::ours::{self, Server};
 use crate::support::program::{launcher, text};
 use crate::support::wire::{Wire, set, wait_leaders};
-use crate::support::{free_port, wait_for, wait_until};
+use crate::support::{free_port, genuine, reference, wait_for, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(90);
 const NOT_LEADER: i16 = 6;
@@ -20,12 +21,17 @@ const UNKNOWN: i16 = -1;
 
 /// A broker on these log directories.
 fn broker(dir: &Path, zookeeper: &Server, log_dirs: &[&Path]) -> Server {
+    broker_with(dir, zookeeper, log_dirs, "")
+}
+
+/// As [`broker`]; `more` are further lines of its properties.
+fn broker_with(dir: &Path, zookeeper: &Server, log_dirs: &[&Path], more: &str) -> Server {
     let port = free_port();
     let config = dir.join("server.properties");
     let dirs: Vec<String> = log_dirs.iter().map(|d| d.display().to_string()).collect();
     let lines = format!(
         "broker.id=0\nlisteners=PLAINTEXT://127.0.0.1:{port}\nlog.dirs={}\nnum.partitions=4\n\
-         zookeeper.connect=127.0.0.1:{}\nzookeeper.connection.timeout.ms=30000\n",
+         zookeeper.connect=127.0.0.1:{}\nzookeeper.connection.timeout.ms=30000\n{more}\n",
         dirs.join(","),
         zookeeper.port
     );
@@ -197,4 +203,102 @@ fn without_any_directory_the_broker_ends_with_code_1_and_names_it() {
         only.display()
     );
     assert!(said.contains(&line), "{said}");
+}
+
+/// The leaders of `t`, as a broker says, once all partitions have one and two replicas in sync.
+fn leaders_in_sync(port: u16) -> Vec<(i32, i32)> {
+    wait_for("all are in sync", LIMIT, || {
+        let answer = Wire::connect(port, LIMIT).ok()?.metadata(&["t"]).ok()?;
+        let partitions = &answer.topics.first()?.partitions;
+        let ready = partitions.len() == 4 && partitions.iter().all(|p| p.leader >= 0 && p.isr.len() == 2);
+        ready.then(|| partitions.iter().map(|p| (p.partition, p.leader)).collect())
+    })
+}
+
+/// Broker 1, which is the controller, has a copy of all that broker 0 has on two disks, of which one goes.
+fn leadership_is_handed_on(is_genuine: bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let zookeeper = ours::zookeeper(dir.path());
+    let settings = "default.replication.factor=2\nunclean.leader.election.enable=false\nbroker.id=";
+    let other_dir = dir.path().join("other");
+    std::fs::create_dir(&other_dir).unwrap();
+    let (other, _other) = if is_genuine {
+        let connect = format!("127.0.0.1:{}", zookeeper.port);
+        let other = genuine::broker(&other_dir, &connect, &format!("num.partitions=4\n{settings}1"));
+        (other.port, other.program)
+    } else {
+        let logs = other_dir.join("logs");
+        let other = broker_with(&other_dir, &zookeeper, &[&logs], &format!("{settings}1"));
+        (other.port, other.program)
+    };
+    let dirs = ["a", "b"].map(|name| dir.path().join(name));
+    let mut broker = broker_with(
+        dir.path(),
+        &zookeeper,
+        &[&dirs[0], &dirs[1]],
+        &format!("{settings}0"),
+    );
+    wait_until("both brokers are known", LIMIT, || {
+        let answer = Wire::connect(other, LIMIT).and_then(|mut w| w.metadata(&[]));
+        answer.is_ok_and(|a| a.brokers.len() == 2)
+    });
+    wait_leaders(broker.port, "t", LIMIT);
+    let leaders = leaders_in_sync(broker.port);
+    let led: Vec<i32> = leaders
+        .iter()
+        .filter(|(_, leader)| *leader == 0)
+        .map(|(p, _)| *p)
+        .collect();
+    assert_eq!(led.len(), 2, "{leaders:?}");
+    let goes = dirs.iter().find(|d| partitions_in(d).contains(&led[0])).unwrap();
+    let lost = partitions_in(goes);
+    for (partition, leader) in &leaders {
+        let mut wire = Wire::connect([broker.port, other][*leader as usize], LIMIT).unwrap();
+        assert_eq!(wire.produce("t", *partition, message("before"), -1).unwrap().0, 0);
+    }
+    std::fs::rename(goes, dir.path().join("elsewhere")).unwrap();
+    broker.program.wait_line("has vanished", LIMIT);
+    for partition in &led {
+        let is_lost = lost.contains(partition);
+        let port = if is_lost { other } else { broker.port };
+        wait_until("whoever has it leads", LIMIT, || {
+            let mut wire = Wire::connect(port, LIMIT).unwrap();
+            wire.produce("t", *partition, message("after"), -1)
+                .is_ok_and(|(error, _)| error == 0)
+        });
+        let read = values(port, *partition);
+        assert_eq!(
+            read.first().map(String::as_str),
+            Some("before"),
+            "nothing acknowledged is lost"
+        );
+        assert_eq!(read.last().map(String::as_str), Some("after"));
+        let leader = if is_lost { 1 } else { 0 };
+        for asked in [broker.port, other] {
+            wait_until("all brokers know who leads", LIMIT, || {
+                let answer = Wire::connect(asked, LIMIT).and_then(|mut w| w.metadata(&["t"]));
+                let known = answer.ok().and_then(|a| {
+                    let partitions = a.topics.into_iter().next()?.partitions;
+                    partitions.into_iter().find(|p| p.partition == *partition)
+                });
+                known.is_some_and(|p| p.leader == leader)
+            });
+        }
+    }
+    let line = broker
+        .program
+        .wait_line("hands the leadership of partition", LIMIT);
+    assert!(line.contains("over to broker 1 with epoch 1"), "{line}");
+    assert!(broker.program.is_running());
+}
+
+#[test]
+fn the_lead_of_a_failed_directory_is_handed_to_a_replica_in_sync_while_its_broker_lives() {
+    leadership_is_handed_on(false);
+}
+
+#[test]
+fn a_genuine_broker_and_controller_take_the_lead_of_a_failed_directory() {
+    need!(reference());
+    leadership_is_handed_on(true);
 }
