@@ -27,7 +27,7 @@ use crate::log_bytes::{genuine_dump, our_dump};
 use crate::support::program::{Program, text};
 use crate::support::{free_port, genuine, reference, wait_for, wait_until};
 use input::write_input;
-use retention::{retention_settings, same_retention, write_retained};
+use retention::{create_topics, our_broker, retention_settings, same_retention, write_retained};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const SEGMENT_BYTES: i32 = 8000;
@@ -271,11 +271,15 @@ fn compaction_and_retention_leave_what_the_genuine_broker_leaves() {
     let zookeeper = genuine::zookeeper(root.path());
     // Retention first: it does not look before half a minute has passed.
     let retention = root.path().join("retention");
-    write_retained(&retention.join("ours"));
-    copy(&retention.join("ours"), &retention.join("genuine-logs"));
-    let retaining = genuine_broker(&retention, 1, zookeeper.port, &retention_settings());
+    let input = retention.join("input");
+    let kept = write_retained(&input);
+    copy(&input, &retention.join("ours"));
+    copy(&input, &retention.join("genuine-logs"));
+    create_topics(zookeeper.port, &kept);
+    let theirs = genuine_broker(&retention, retention::ID, zookeeper.port, &retention_settings());
+    let ours = our_broker(&retention, &kept);
     compaction(root.path(), zookeeper.port);
-    same_retention(&retention, retaining);
+    same_retention(&retention, &input, theirs, ours);
 }
 
 fn compaction(root: &Path, zookeeper: u16) {

@@ -61,7 +61,14 @@ fn cut_zeros(r: &Recovery<'_>, segment: &Segment) -> Result<()> {
         data.truncate(at)?;
         if at <= from && from > 0 {
             // It led into the zeros.
-            rebuild(data, segment.index(), segment.base(), interval(r.config), false, &|_| {})?;
+            rebuild(
+                data,
+                segment.index(),
+                segment.base(),
+                interval(r.config),
+                false,
+                &|_| {},
+            )?;
         }
         segment.sync()?;
         segment.index().rest()?;
