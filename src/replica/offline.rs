@@ -46,10 +46,9 @@ impl ReplicaManager {
             ));
         }
         for partition in self.all() {
-            if partition.log().is_some_and(|log| log.check_directory().is_err()) {
-                if partition.go_offline() {
-                    self.handovers.push(partition.id.clone());
-                }
+            let failed = partition.log().is_some_and(|log| log.check_directory().is_err());
+            if failed && partition.go_offline() {
+                self.handovers.push(partition.id.clone());
             }
         }
     }

@@ -148,7 +148,7 @@ pub(super) fn index_is_right(base: Offset, log: &[u8], index: &[u8]) -> bool {
         let target = messages.iter().position(|e| e.at == at);
         rises && target.is_some_and(|n| messages[..n].iter().all(|m| m.offset <= offset))
     };
-    index.len() % 8 == 0 && index.chunks(8).all(right)
+    index.len().is_multiple_of(8) && index.chunks(8).all(right)
 }
 
 fn ends_behind_its_last(ours: &Left) -> bool {
