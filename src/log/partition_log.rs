@@ -101,8 +101,9 @@ pub struct Log {
     segments: RwLock<BTreeMap<Offset, Arc<Segment>>>,
     end: RwLock<LogPosition>,
     durable: Mutex<Durable>,
-    /// Held while files are synced, so that those who wait find the work done.
-    flushing: Mutex<()>,
+    /// Held while files are synced, so that those who wait find the work done. True when the files are about to
+    /// go, and nothing is synced any more.
+    flushing: Mutex<bool>,
     /// The directory has names that are not known to be on disk.
     names_changed: AtomicBool,
     /// Retention and compaction keep what is at or above it.
@@ -171,7 +172,7 @@ impl Log {
                 truncations: 0,
                 flushed: clock.wall(),
             }),
-            flushing: Mutex::new(()),
+            flushing: Mutex::new(false),
             names_changed: AtomicBool::new(true),
             high_watermark: AtomicI64::new(Offset::MAX),
             clock,

@@ -35,7 +35,10 @@ impl Log {
     }
 
     fn flush_up_to(&self, to: Offset) -> Result<()> {
-        let _one = self.flushing.lock().expect("a flush panicked");
+        let abandoned = self.flushing.lock().expect("a flush panicked");
+        if *abandoned {
+            return Ok(());
+        }
         self.directory.check()?;
         let before = *self.durable();
         if self.names_changed.swap(false, Ordering::Relaxed) {
@@ -315,10 +318,12 @@ impl Log {
         self.stop_on_failure(result)
     }
 
-    /// Refuses appends from then on, as the files are about to go.
+    /// Refuses appends from then on, as the files are about to go. Waits for a flush that is under way; later
+    /// ones have nothing to do.
     pub(crate) fn abandon(&self) {
         self.turns.end();
         self.writer.lock().expect("a log writer panicked").closed = true;
+        *self.flushing.lock().expect("a flush panicked") = true;
         self.show_no_more();
     }
 }

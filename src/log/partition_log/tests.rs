@@ -333,6 +333,20 @@ fn flush_messages_flushes_by_count() {
 }
 
 #[test]
+fn a_flush_that_comes_after_the_deletion_finds_nothing_to_do() {
+    let ground = Ground::new(small(100));
+    let manager = ground.open();
+    let log = ground.log(&manager);
+    for _ in 0..10 {
+        log.append_as_leader(single(b"x"), ground.now()).unwrap();
+    }
+    manager.delete(log.topic_partition()).unwrap();
+    log.flush_rolled().unwrap();
+    log.flush().unwrap();
+    assert!(manager.offline_dirs().is_empty());
+}
+
+#[test]
 fn preallocated_segments_are_trimmed_when_they_end() {
     let (ground, log) = filled(
         LogConfig {
