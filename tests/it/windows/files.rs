@@ -40,7 +40,7 @@ fn a_broker_that_is_killed_while_it_rolls_compacts_and_deletes_loses_nothing_and
             servers.broker = site.start_broker();
             wait_going_on(&load, &mut servers);
         }
-        load::wait_retention(site.port);
+        load::wait_retention(site.port, || ());
     });
 
     load::check(&site, &log_dir, &load);

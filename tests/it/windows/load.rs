@@ -333,15 +333,16 @@ pub fn segments(log_dir: &Path, partition: &str) -> usize {
     entries.filter(is_log).count()
 }
 
-/// Waits until retention has taken something more of `rolled`.
+/// Waits until retention has taken something more of `rolled`, looking at something else all the while.
 #[track_caller]
-pub fn wait_retention(port: u16) {
+pub fn wait_retention(port: u16, mut look: impl FnMut()) {
     let earliest = || {
         let mut wire = Wire::connect(port, LIMIT).ok()?;
         wire.offset_at("rolled", 0, -2).ok()?.pop()
     };
     let before = wait_for("an earliest offset", LIMIT, earliest);
     wait_until("retention takes the oldest", LIMIT, || {
+        look();
         earliest().is_some_and(|now| now > before)
     });
 }

@@ -70,6 +70,13 @@ fn last_words(broker: &mut Window) -> String {
     format!("died: {died}\n{last}\n{:?}", broker.program.stderr())
 }
 
+/// No client has had any.
+#[track_caller]
+fn check_trouble(load: &Load, broker: &mut Window) {
+    let trouble = load.trouble.lock().unwrap().clone();
+    assert!(trouble.is_empty(), "{trouble:?}\n{}", last_words(broker));
+}
+
 #[test]
 fn a_broker_that_rolls_compacts_and_deletes_all_the_time_lives_on_and_leaves_nothing_behind() {
     let seconds = std::env::var("WINDOWS_SOAK_SECONDS").ok();
@@ -85,19 +92,14 @@ fn a_broker_that_rolls_compacts_and_deletes_all_the_time_lives_on_and_leaves_not
         let _end = End(&load);
         load.start(scope, &site, &operator);
         // Retention begins half a minute after the start; until then there are more and more files.
-        load::wait_retention(site.port);
+        load::wait_retention(site.port, || check_trouble(&load, &mut servers.broker));
         let start = Instant::now();
         let mut told = start;
         while start.elapsed() < Duration::from_secs(seconds) {
             std::thread::sleep(Duration::from_millis(500));
             let running = servers.broker.program.is_running();
             assert!(running, "the broker died: {}", last_words(&mut servers.broker));
-            let trouble = load.trouble.lock().unwrap().clone();
-            assert!(
-                trouble.is_empty(),
-                "{trouble:?}\n{}",
-                last_words(&mut servers.broker)
-            );
+            check_trouble(&load, &mut servers.broker);
             let used = used(process);
             samples.push(used);
             if told.elapsed() > Duration::from_secs(60) {
@@ -109,8 +111,7 @@ fn a_broker_that_rolls_compacts_and_deletes_all_the_time_lives_on_and_leaves_not
         }
         // However short it was, each of them has been at it.
         wait_until("all of the load has gone on", LIMIT, || {
-            let trouble = load.trouble.lock().unwrap();
-            assert_eq!(*trouble, Vec::<String>::new());
+            check_trouble(&load, &mut servers.broker);
             load.counts().iter().all(|count| *count > 0)
         });
         tell(start.elapsed(), &load, used(process), &log_dir);
