@@ -1,8 +1,8 @@
 //! The Windows package, unpacked, its .bat files run under Wine.
 //!
 //! `windows/package` builds it, and `WINDOWS_PACKAGE` names it; without that the tests that need it cannot
-//! run. They run one after the other: a stop script stops every server in the Wine prefix, and Wine is slow
-//! with many connections.
+//! run. They run one after the other, those of other runs on this machine included: a stop script stops every
+//! server in the Wine prefix, and Wine is slow with many connections.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ pub struct Package {
     /// Wine ends services, and then itself, soon after the last other program; what is started just then fails.
     session: Option<Program>,
     _alone: MutexGuard<'static, ()>,
+    /// Other test runs with this prefix wait for it.
+    _lock: std::fs::File,
 }
 
 /// Where Wine finds a path of ours.
@@ -48,8 +50,11 @@ impl Package {
         if !env.is_file() {
             return Err(format!("{} is not there; windows/setup makes it", env.display()));
         }
+        let lock = std::fs::File::create(env.with_file_name("tests.lock")).map_err(|e| e.to_string())?;
+        lock.lock().map_err(|e| e.to_string())?;
         let mut package = Package {
             session: None,
+            _lock: lock,
             folder: tempfile::tempdir().map_err(|e| e.to_string())?,
             env,
             _alone: alone,
