@@ -2,7 +2,7 @@
 //! sends, and how long each takes to be acknowledged.
 
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use ::log::warn;
@@ -195,8 +195,9 @@ impl Stats {
 
 async fn measure(job: Job) -> ExitCode {
     let clock = Clock::system();
-    let stats = match Stats::new(clock.now()) {
-        Ok(stats) => Arc::new(Mutex::new(stats)),
+    // Never dropped: a count of who has it would go back and forth between processors with each record.
+    let stats: &'static Mutex<Stats> = match Stats::new(clock.now()) {
+        Ok(stats) => Box::leak(Box::new(Mutex::new(stats))),
         Err(e) => {
             eprintln!("{e}");
             return ExitCode::FAILURE;
@@ -214,24 +215,12 @@ async fn measure(job: Job) -> ExitCode {
         };
         let (sent_at, bytes) = (clock.now(), job.size as u64);
         let told = {
-            let (stats, clock) = (stats.clone(), clock.clone());
-            move |result: Result<Ack, producer::Error>| {
-                let now = clock.now();
-                let line = stats
-                    .lock()
-                    .expect("no code panics while holding this lock")
-                    .record(now, now.since(sent_at), bytes);
-                if let Some(line) = line {
-                    println!("{line}");
-                }
-                if let Err(e) = result {
-                    eprintln!("{e}");
-                }
-            }
+            let clock = clock.clone();
+            move |result: Result<Ack, producer::Error>| note(stats, &clock, sent_at, bytes, result.err())
         };
-        if let Err(e) = producer.send_then(record, Box::new(told.clone())).await {
+        if let Err(e) = producer.send_then(record, Box::new(told)).await {
             // The callback was dropped untold.
-            told(Err(e));
+            note(stats, &clock, sent_at, bytes, Some(e));
         }
     }
     producer.close(None).await;
@@ -241,6 +230,21 @@ async fn measure(job: Job) -> ExitCode {
         .summary(clock.now());
     println!("{summary}");
     ExitCode::SUCCESS
+}
+
+/// Notes a record's end, and prints what is due.
+fn note(stats: &Mutex<Stats>, clock: &Clock, sent_at: Mono, bytes: u64, failure: Option<producer::Error>) {
+    let now = clock.now();
+    let line = stats
+        .lock()
+        .expect("no code panics while holding this lock")
+        .record(now, now.since(sent_at), bytes);
+    if let Some(line) = line {
+        println!("{line}");
+    }
+    if let Some(e) = failure {
+        eprintln!("{e}");
+    }
 }
 
 /// Returns when it is time for that record.

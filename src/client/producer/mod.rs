@@ -360,9 +360,17 @@ impl Producer {
     async fn enqueue(&self, record: Record, delivered: Delivered) -> Result<(), Error> {
         let shared = &self.shared;
         let settings = &shared.settings;
-        let deadline = settings.clock.now() + settings.max_block;
+        let mut now = settings.clock.now();
+        let deadline = now + settings.max_block;
         let size = entry_size(record.key.as_deref(), record.value.as_deref());
-        let partition = self.partition_of(&record, deadline).await?;
+        let partition = match self.known_partition(&record)? {
+            Some(partition) => partition,
+            None => {
+                let partition = self.partition_of(&record, deadline).await?;
+                now = settings.clock.now();
+                partition
+            }
+        };
         if size > settings.max_request_size {
             return Err(Error::TooLarge {
                 size,
@@ -377,10 +385,16 @@ impl Producer {
                 key: "buffer.memory",
             });
         }
-        self.take_place().await?;
-        if let Err(e) = self.take_memory(size, deadline).await {
-            shared.give_back(1, 0);
-            return Err(e);
+        if shared.places.is_some() {
+            self.take_place().await?;
+            now = settings.clock.now();
+        }
+        if !self.take_free_memory(size) {
+            if let Err(e) = self.take_memory(size, deadline).await {
+                shared.give_back(1, 0);
+                return Err(e);
+            }
+            now = settings.clock.now();
         }
         let appended = {
             let mut accumulator = shared.accumulator();
@@ -391,8 +405,8 @@ impl Producer {
                 return Err(Error::Closed);
             }
             let appended = accumulator.append(
-                settings.clock.now(),
-                partition,
+                now,
+                (&record.topic, partition),
                 record.key.as_deref(),
                 record.value.as_deref(),
                 size,
@@ -411,14 +425,17 @@ impl Producer {
         Ok(())
     }
 
-    async fn partition_of(&self, record: &Record, deadline: Mono) -> Result<TopicPartition, Error> {
+    /// The record's partition, if it can be told at once, as it nearly always can.
+    fn known_partition(&self, record: &Record) -> Result<Option<i32>, Error> {
         let shared = &self.shared;
-        // Nearly always it is known.
-        if !shared.closed.load(Ordering::Relaxed)
-            && let Some(partition) = self.choose(record, &shared.metadata.borrow())?
-        {
-            return Ok(partition);
+        if shared.closed.load(Ordering::Relaxed) {
+            return Err(Error::Closed);
         }
+        self.choose(record, &shared.metadata.borrow())
+    }
+
+    async fn partition_of(&self, record: &Record, deadline: Mono) -> Result<i32, Error> {
+        let shared = &self.shared;
         let mut changed = shared.metadata.subscribe();
         loop {
             if shared.closed.load(Ordering::Relaxed) {
@@ -446,7 +463,7 @@ impl Producer {
     }
 
     /// The record's partition, or `None` while that cannot be told.
-    fn choose(&self, record: &Record, metadata: &Metadata) -> Result<Option<TopicPartition>, Error> {
+    fn choose(&self, record: &Record, metadata: &Metadata) -> Result<Option<i32>, Error> {
         let Some(topic) = metadata.topics.get(&record.topic) else {
             return Ok(None);
         };
@@ -454,25 +471,20 @@ impl Producer {
         if count == 0 {
             return Ok(None);
         }
-        let of = |partition| TopicPartition {
-            topic: topic.name.clone(),
-            partition,
-        };
         if let Some(partition) = record.partition {
             if !(0..count).contains(&partition) {
                 return Err(Error::NoSuchPartition { partition, count });
             }
-            return Ok(Some(of(partition)));
+            return Ok(Some(partition));
         }
         let partitions = Partitions {
             count,
             available: &topic.available,
         };
-        let chosen = match &mut *self.shared.partitioner() {
+        Ok(match &mut *self.shared.partitioner() {
             Partitioner::RoundRobin(p) => Some(p.choose(record.key.as_deref(), partitions)),
             Partitioner::Sticky(p) => p.choose(&record.topic, record.key.as_deref(), partitions),
-        };
-        Ok(chosen.map(of))
+        })
     }
 
     async fn take_place(&self) -> Result<(), Error> {
@@ -495,13 +507,16 @@ impl Producer {
         }
     }
 
+    /// Takes memory if there is as much; says whether there was.
+    fn take_free_memory(&self, size: usize) -> bool {
+        let n = u32::try_from(size).unwrap_or(u32::MAX);
+        let permit = self.shared.memory.try_acquire_many(n);
+        permit.map(|p| p.forget()).is_ok()
+    }
+
     async fn take_memory(&self, size: usize, deadline: Mono) -> Result<(), Error> {
         let shared = &self.shared;
         let n = u32::try_from(size).unwrap_or(u32::MAX);
-        if let Ok(permit) = shared.memory.try_acquire_many(n) {
-            permit.forget();
-            return Ok(());
-        }
         shared.waiting_for_memory.fetch_add(1, Ordering::Relaxed);
         shared.accumulator().set_exhausted(true);
         shared.wake.notify_one();
