@@ -55,13 +55,14 @@ impl Case {
         });
     }
 
+    /// Its process is gone; what it had open is closed.
+    fn gone(self) -> (Ground, Arc<Disk>) {
+        drop(self.manager);
+        (self.ground, self.disk)
+    }
+
     fn reopen(self) -> Case {
-        let Case {
-            ground,
-            disk,
-            manager,
-        } = self;
-        drop(manager);
+        let (ground, disk) = self.gone();
         disk.restart();
         let manager = ground.open();
         Case {
@@ -73,12 +74,7 @@ impl Case {
 
     /// Nothing that was not synced outlives the machine here.
     fn after_power_loss(self) -> Arc<Log> {
-        let Case {
-            ground,
-            disk,
-            manager,
-        } = self;
-        drop(manager);
+        let (ground, disk) = self.gone();
         disk.lose_power(&mut |_| 0);
         let found = ground.open().find(&TopicPartition::new("t", 1), false);
         found.unwrap().expect("its directory was synced")
@@ -246,12 +242,7 @@ fn what_a_full_disk_refused_does_not_come_back_when_the_power_is_lost() {
         assert_eq!(log.segment_count(), 2);
         case.manager.shutdown().unwrap();
         drop(log);
-        let Case {
-            ground,
-            disk,
-            manager,
-        } = case;
-        drop(manager);
+        let (ground, disk) = case.gone();
         let mut random = crate::log::testing::Random(seed);
         disk.lose_power(&mut |n| random.below(n));
         let first = ground.dirs[1].join("t-1/00000000000000000000.log");
@@ -423,12 +414,7 @@ fn a_directory_that_fails_at_start_is_left_out_and_its_partitions_are_not_made_a
 #[test]
 fn without_any_directory_there_is_no_start() {
     let case = Case::new(LogConfig::default());
-    let Case {
-        ground,
-        disk,
-        manager,
-    } = case;
-    drop(manager);
+    let (ground, disk) = case.gone();
     disk.fail(When::every(Op::List, EIO));
     let refused = ground.try_open().unwrap_err();
     assert!(matches!(refused, Error::Storage(_)), "{refused}");
@@ -505,12 +491,7 @@ fn a_crash_at_any_operation_loses_nothing_that_was_flushed() {
                 work(&case, &log);
                 let crashed = case.disk.crashed();
                 drop(log);
-                let Case {
-                    ground,
-                    disk,
-                    manager,
-                } = case;
-                drop(manager);
+                let (ground, disk) = case.gone();
                 match power {
                     true => disk.lose_power(&mut random),
                     false => disk.restart(),
