@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::config::LogConfig;
@@ -35,6 +36,8 @@ pub(crate) struct Segment {
     /// `segment.index.bytes` in entries when the segment was made.
     index_entries: u64,
     since_index_entry: AtomicU64,
+    /// First offset and position of what was appended last: where those go on who have read all before.
+    newest: Mutex<Option<(Offset, u64)>>,
 }
 
 /// A found entry and how many bytes of the file a read may hand out from there.
@@ -106,7 +109,12 @@ impl Segment {
             index_interval: u64::try_from(config.index_interval_bytes).unwrap_or(0),
             index_entries: u64::try_from(config.segment_index_bytes).unwrap_or(0) / ENTRY as u64,
             since_index_entry: AtomicU64::new(0),
+            newest: Mutex::new(None),
         }
+    }
+
+    fn newest(&self) -> MutexGuard<'_, Option<(Offset, u64)>> {
+        self.newest.lock().expect("a holder of a position panicked")
     }
 
     /// The offset that its name says.
@@ -164,6 +172,7 @@ impl Segment {
             return Err(e);
         }
         self.data.publish(set.len());
+        *self.newest() = Some((first, position));
         self.modified.store(now.0, Ordering::Relaxed);
         Ok(())
     }
@@ -186,6 +195,17 @@ impl Segment {
         self.data.headers(from.position, end).find(target)
     }
 
+    /// Where the first entry is whose offset is `target` or more among the first `end` bytes.
+    fn position(&self, target: Offset, end: u64) -> Result<Option<u64>> {
+        if let Some((first, position)) = *self.newest()
+            && first == target
+            && position < end
+        {
+            return Ok(Some(position));
+        }
+        Ok(self.find(target, end)?.map(|found| found.position))
+    }
+
     /// Where reading from `start` begins and how far it may go: at most `max_bytes`, nothing behind
     /// the first `end` bytes, and no entry at `up_to` or above. `None` if no entry has `start` or more.
     pub(crate) fn read(
@@ -195,20 +215,20 @@ impl Segment {
         up_to: Option<Offset>,
         end: u64,
     ) -> Result<Option<Found>> {
-        let Some(first) = self.find(start, end)? else {
+        let Some(first) = self.position(start, end)? else {
             return Ok(None);
         };
         let mut stop = end;
         if let Some(bound) = up_to {
             // Most readers are close to the bound or far from it: the index knows which.
-            let near = self.index.lookup(bound)?.position.max(first.position);
+            let near = self.index.lookup(bound)?.position.max(first);
             if let Some(excluded) = self.data.headers(near, end).find(bound)? {
                 stop = excluded.position;
             }
         }
-        let there = usize::try_from(stop - first.position).unwrap_or(usize::MAX);
+        let there = usize::try_from(stop - first).unwrap_or(usize::MAX);
         Ok(Some(Found {
-            position: first.position,
+            position: first,
             len: there.min(max_bytes),
         }))
     }
@@ -251,6 +271,7 @@ impl Segment {
     /// Removes the messages at `offset` and above; a wrapper that reaches there goes whole.
     pub(crate) fn truncate_to(&self, offset: Offset, now: WallMs) -> Result<()> {
         let found = self.find(offset, self.size())?;
+        *self.newest() = None;
         self.index.truncate_to(offset)?;
         if let Some(first) = found {
             self.data.truncate(first.position)?;
@@ -326,6 +347,7 @@ impl Segment {
             index_interval: head.index_interval,
             index_entries: head.index_entries,
             since_index_entry: AtomicU64::new(0),
+            newest: Mutex::new(None),
         })
     }
 

@@ -80,7 +80,10 @@ impl ReplicaManager {
     pub(super) fn waiting(&self) -> (usize, usize) {
         let all = self.all();
         let sum = |f: fn(&Partition) -> usize| all.iter().map(|p| f(p)).sum();
-        (sum(|p| p.readers.len()), sum(|p| p.writers.len()))
+        (
+            sum(|p| p.readers.len() + p.followers.len()),
+            sum(|p| p.writers.len()),
+        )
     }
 
     /// As [`waiting`](Self::waiting), but each request is counted once.
@@ -90,7 +93,10 @@ impl ReplicaManager {
             let ids = all.iter().flat_map(|p| list(p).ids());
             ids.collect::<HashSet<_>>().len()
         };
-        (distinct(|p| &p.readers), distinct(|p| &p.writers))
+        (
+            distinct(|p| &p.readers) + distinct(|p| &p.followers),
+            distinct(|p| &p.writers),
+        )
     }
 
     /// So many messages were cut off a copy, of which so many had been committed.

@@ -35,8 +35,10 @@ pub(super) struct Partition {
     /// Of this broker's replica; there is none before the first decision that names it.
     log: RwLock<Option<Arc<Log>>>,
     standing: Mutex<Standing>,
-    /// Fetches that wait for more to read.
+    /// Fetches of consumers and debuggers, that wait for the high watermark.
     pub(super) readers: WaitList,
+    /// Fetches of followers, that wait for the log's end.
+    pub(super) followers: WaitList,
     /// Produces that wait for replicas.
     pub(super) writers: WaitList,
     /// The topic's.
@@ -86,6 +88,7 @@ impl Partition {
             id,
             log: RwLock::new(None),
             readers: WaitList::default(),
+            followers: WaitList::default(),
             writers: WaitList::default(),
             meters,
             gauges: Mutex::new(None),
@@ -174,7 +177,16 @@ impl Partition {
     /// All waiting requests look again.
     pub(super) fn wake_all(&self) {
         self.readers.wake();
+        self.followers.wake();
         self.writers.wake();
+    }
+
+    /// The fetches that wait for the same as `reader` does.
+    pub(super) fn waiting_like(&self, reader: Reader) -> &WaitList {
+        match reader {
+            Reader::Follower(_) => &self.followers,
+            Reader::Consumer | Reader::Debugger => &self.readers,
+        }
     }
 
     /// The held log, if this broker leads.
@@ -206,23 +218,28 @@ impl Partition {
                 self.standing().check_in_sync(log.config().min_insync_replicas)?;
             }
             let appended = log.append_as_leader(set, now)?;
-            if self.raise_high_watermark(log) {
-                self.writers.wake();
-            }
+            self.raise_high_watermark(log);
             appended
         };
-        self.readers.wake();
+        self.followers.wake();
         Ok(appended)
     }
 
-    /// Sets the high watermark to what all in-sync replicas have, if that is more. Says whether it rose.
-    fn raise_high_watermark(&self, log: &Log) -> bool {
-        let mut standing = self.standing();
-        let rose = standing.raise_high_watermark(log.end());
+    /// Sets the high watermark to what all in-sync replicas have, if that is more; then those look again who
+    /// wait for that.
+    fn raise_high_watermark(&self, log: &Log) {
+        let rose = {
+            let mut standing = self.standing();
+            let rose = standing.raise_high_watermark(log.end());
+            if rose {
+                log.set_high_watermark(standing.high_watermark().offset);
+            }
+            rose
+        };
         if rose {
-            log.set_high_watermark(standing.high_watermark().offset);
+            self.readers.wake();
+            self.writers.wake();
         }
-        rose
     }
 
     /// Whether an append with acks -1 whose last message has offset `last` is as safe as it must be.
@@ -274,10 +291,7 @@ impl Partition {
             Ok(change) => change,
             Err(e) => return (Err(e), None),
         };
-        if self.raise_high_watermark(log) {
-            self.readers.wake();
-        }
-        self.writers.wake();
+        self.raise_high_watermark(log);
         (answer(fetched), change)
     }
 
@@ -410,10 +424,7 @@ impl Partition {
             return false;
         };
         let installed = self.standing().settle(proposal, outcome);
-        if self.raise_high_watermark(log) {
-            self.readers.wake();
-        }
-        self.writers.wake();
+        self.raise_high_watermark(log);
         installed
     }
 }

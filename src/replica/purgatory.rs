@@ -13,17 +13,26 @@ use tokio::sync::Notify;
 
 use crate::util::clock::{Clock, Mono};
 
+/// So many wake one another in a row: to wake another thread takes longer than to answer a partition's
+/// followers on the one that has just appended. More are woken at once.
+const IN_A_ROW: usize = 3;
+
 /// Those who wait for one kind of event on one partition.
 #[derive(Debug, Default)]
 pub(super) struct WaitList {
-    waiting: Mutex<HashMap<u64, Arc<Notify>>>,
+    waiting: Mutex<HashMap<u64, Arc<Event>>>,
 }
 
 impl WaitList {
     /// The event happened: everyone looks again.
     pub(super) fn wake(&self) {
-        for one in self.lock().values() {
-            one.notify_one();
+        let waiting = self.lock();
+        if (2..=IN_A_ROW).contains(&waiting.len()) {
+            let row = waiting.values().cloned().collect();
+            drop(waiting);
+            wake_in_a_row(row);
+        } else {
+            waiting.values().for_each(|one| one.notify.notify_one());
         }
     }
 
@@ -37,8 +46,57 @@ impl WaitList {
         self.lock().keys().copied().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Notify>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Event>>> {
         self.waiting.lock().expect("a holder of a wait list panicked")
+    }
+}
+
+/// How one request hears that it should look again.
+#[derive(Debug)]
+struct Event {
+    notify: Notify,
+    /// Whom it wakes when it wakes; `None` once it has ended and wakes nobody any more.
+    row: Mutex<Option<Vec<Arc<Event>>>>,
+}
+
+impl Event {
+    fn new() -> Arc<Event> {
+        Arc::new(Event {
+            notify: Notify::new(),
+            row: Mutex::new(Some(Vec::new())),
+        })
+    }
+
+    fn row(&self) -> MutexGuard<'_, Option<Vec<Arc<Event>>>> {
+        self.row.lock().expect("a holder of a row panicked")
+    }
+
+    /// Wakes whom it was to wake.
+    fn pass_on(&self) {
+        let row = self.row().as_mut().map(std::mem::take);
+        wake_in_a_row(row.unwrap_or_default());
+    }
+
+    /// As [`pass_on`](Event::pass_on), for the last time.
+    fn end(&self) {
+        let row = self.row().take();
+        wake_in_a_row(row.unwrap_or_default());
+    }
+}
+
+/// Wakes one of `row`, who wakes the others.
+fn wake_in_a_row(mut row: Vec<Arc<Event>>) {
+    while let Some(first) = row.pop() {
+        // Who has ended wakes nobody: then the next one is the first.
+        if let Some(behind) = &mut *first.row() {
+            for one in row.drain(..) {
+                // However often something happens before the first one looks, the row does not grow.
+                if !behind.iter().any(|there| Arc::ptr_eq(there, &one)) {
+                    behind.push(one);
+                }
+            }
+            first.notify.notify_one();
+        }
     }
 }
 
@@ -46,18 +104,24 @@ impl WaitList {
 struct Waiting<'a> {
     lists: Vec<&'a WaitList>,
     id: u64,
-    event: Arc<Notify>,
+    event: Arc<Event>,
 }
 
 impl<'a> Waiting<'a> {
     fn on(lists: Vec<&'a WaitList>) -> Waiting<'a> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let event = Arc::new(Notify::new());
+        let event = Event::new();
         for list in &lists {
             list.lock().insert(id, event.clone());
         }
         Waiting { lists, id, event }
+    }
+
+    /// Returns after the next event, when others have been woken who are to be woken by this one.
+    async fn event(&self) {
+        self.event.notify.notified().await;
+        self.event.pass_on();
     }
 }
 
@@ -66,6 +130,7 @@ impl Drop for Waiting<'_> {
         for list in &self.lists {
             list.lock().remove(&self.id);
         }
+        self.event.end();
     }
 }
 
@@ -89,7 +154,7 @@ pub(super) async fn wait_until(
         }
         tokio::select! {
             biased;
-            () = waiting.event.notified() => {}
+            () = waiting.event() => {}
             () = &mut expired => {}
         }
     }

@@ -81,7 +81,10 @@ impl ReplicaManager {
 
     async fn await_data(&self, fetch: &Fetch, waits: &[Waits]) {
         let deadline = self.clock.now() + fetch.max_wait;
-        let lists = waits.iter().map(|w| &w.partition.readers).collect();
+        let lists = waits
+            .iter()
+            .map(|w| w.partition.waiting_like(fetch.reader))
+            .collect();
         let done = wait_until(lists, &self.clock, deadline, || {
             let mut worths = Vec::with_capacity(waits.len());
             for wait in waits {
