@@ -1,10 +1,14 @@
 //! One TCP connection to a broker: requests are pipelined, answers matched in order by correlation
 //! id. Knows frames and headers; knows no topic, no retry and no second broker.
 //!
-//! Two tasks belong to a connection, a writer and a reader. Either's failure, an answer out of
-//! order, or an answer that does not come in time ends the whole connection with one error that
+//! A caller writes its request itself if the system takes it at once. Two tasks belong to a connection:
+//! one writes what was left, one reads. Either's failure, an answer out of order, or an answer that does not come in time ends the whole connection with one error that
 //! names the broker: what follows a missing answer could not be told apart. Whoever needs it again
 //! opens a new one.
+
+mod answers;
+mod error;
+mod outbox;
 
 use std::io;
 use std::marker::PhantomData;
@@ -13,106 +17,19 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use bytes::BytesMut;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::in_flight::{Answer, InFlight, Mismatch};
+use super::in_flight::{Answer, InFlight};
 use crate::protocol::{self, Body, Request};
 use crate::util::clock::{Clock, Mono};
-use crate::util::codec::{self, Reader};
+use crate::util::codec::Reader;
 use crate::util::shutdown::Shutdown;
 
-/// Why a request got no answer. Cheap to clone: all requests of a broken connection share one.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
-    /// The name has no address, or nobody accepted at any of its addresses.
-    #[error("cannot connect to {peer}: {source}")]
-    Connect {
-        /// `host:port` of the broker.
-        peer: Arc<str>,
-        /// The system's answer for the last address tried.
-        #[source]
-        source: Arc<io::Error>,
-    },
-    /// Nobody accepted in time.
-    #[error("cannot connect to {peer} within {} ms", timeout.as_millis())]
-    ConnectTimeout {
-        /// `host:port` of the broker.
-        peer: Arc<str>,
-        /// What was waited.
-        timeout: Duration,
-    },
-    /// Reading or writing failed.
-    #[error("connection to {peer} failed: {source}")]
-    Io {
-        /// `host:port` of the broker.
-        peer: Arc<str>,
-        /// The system's answer.
-        #[source]
-        source: Arc<io::Error>,
-    },
-    /// The broker closed the connection, or this side did.
-    #[error("connection to {peer} is closed")]
-    Closed {
-        /// `host:port` of the broker.
-        peer: Arc<str>,
-    },
-    /// No answer in time; the connection is closed with it.
-    #[error("{peer} did not answer {api} within {} ms", timeout.as_millis())]
-    Timeout {
-        /// `host:port` of the broker.
-        peer: Arc<str>,
-        /// The request's name.
-        api: &'static str,
-        /// What was waited.
-        timeout: Duration,
-    },
-    /// An answer to something else than the oldest request.
-    #[error("{peer} answered out of order: correlation id {got} where {expected} was due")]
-    OutOfOrder {
-        /// `host:port` of the broker.
-        peer: Arc<str>,
-        /// The id that came.
-        got: i32,
-        /// The id that was due, or `nothing`.
-        expected: String,
-    },
-    /// An answer whose size is negative or above the limit.
-    #[error("{peer} sent an answer of {size} bytes, where at most {limit} are taken")]
-    Size {
-        /// `host:port` of the broker.
-        peer: Arc<str>,
-        /// The size as claimed.
-        size: i32,
-        /// The largest size taken.
-        limit: usize,
-    },
-    /// An answer that cannot be read.
-    #[error("{peer} sent an unreadable answer to {api}: {source}")]
-    Unreadable {
-        /// `host:port` of the broker.
-        peer: Arc<str>,
-        /// The request's name.
-        api: &'static str,
-        /// What was wrong with it.
-        #[source]
-        source: codec::Error,
-    },
-}
-
-impl Error {
-    /// Whether the broker may have taken the request although no answer came.
-    pub fn may_have_arrived(&self) -> bool {
-        !matches!(self, Error::Connect { .. } | Error::ConnectTimeout { .. })
-    }
-}
-
-/// Result of a request.
-pub type Result<T> = std::result::Result<T, Error>;
+pub use error::{Error, Result};
+use outbox::{Outbox, Refused};
 
 /// How to connect and how long to wait.
 #[derive(Clone, Debug)]
@@ -148,12 +65,6 @@ impl Default for ConnectionSettings {
     }
 }
 
-/// Requests that callers may have queued before the writer takes them up.
-const OUTBOX: usize = 64;
-
-/// The most that a buffer grows ahead of the bytes that have really come.
-const READ_AHEAD: usize = 64 * 1024;
-
 /// An open connection. Callers share it by reference or `Arc`; dropping it cuts it at once, see
 /// [`Connection::close`] for the orderly way.
 #[derive(Debug)]
@@ -161,8 +72,14 @@ pub struct Connection {
     shared: Arc<Shared>,
     local: SocketAddr,
     next_correlation_id: AtomicI32,
-    outbox: Mutex<Option<mpsc::Sender<Outgoing>>>,
     tasks: Mutex<Option<Tasks>>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Whoever waits for an answer holds the rest.
+        self.shared.fail(self.shared.closed());
+    }
 }
 
 /// What callers and both tasks have in common.
@@ -171,6 +88,7 @@ struct Shared {
     peer: Arc<str>,
     settings: ConnectionSettings,
     in_flight: InFlight,
+    outbox: Outbox,
     /// Ends both tasks when the connection fails.
     broken: Shutdown,
 }
@@ -179,6 +97,7 @@ impl Shared {
     /// Ends the connection; the first reason given is everybody's.
     fn fail(&self, error: Error) {
         self.in_flight.fail(error);
+        self.outbox.close();
         self.broken.ask();
     }
 
@@ -274,20 +193,6 @@ impl Drop for Tasks {
     }
 }
 
-#[derive(Debug)]
-struct Outgoing {
-    frame: BytesMut,
-    then: Then,
-}
-
-#[derive(Debug)]
-enum Then {
-    /// An answer with this id is due.
-    Answer(i32, oneshot::Sender<Result<Bytes>>),
-    /// No answer; the caller hears when the system has taken the bytes.
-    Written(oneshot::Sender<()>),
-}
-
 impl Connection {
     /// Connects to the first address of `host` that accepts.
     ///
@@ -309,20 +214,19 @@ impl Connection {
             source: Arc::new(e),
         })?;
         let (read, write) = stream.into_split();
-        let (outbox, queue) = mpsc::channel(OUTBOX);
         let shared = Arc::new(Shared {
             peer,
             settings,
             in_flight: InFlight::new(),
+            outbox: Outbox::new(write),
             broken: Shutdown::new(),
         });
-        let writer = tokio::spawn(write_requests(write, queue, shared.clone()));
-        let reader = tokio::spawn(read_answers(read, shared.clone()));
+        let writer = tokio::spawn(write_what_is_left(shared.clone()));
+        let reader = tokio::spawn(answers::read_answers(read, shared.clone()));
         Ok(Connection {
             shared,
             local,
             next_correlation_id: AtomicI32::new(0),
-            outbox: Mutex::new(Some(outbox)),
             tasks: Mutex::new(Some(Tasks { writer, reader })),
         })
     }
@@ -386,15 +290,13 @@ impl Connection {
         timeout: Duration,
     ) -> Result<Pending<R>> {
         let deadline = self.shared.settings.clock.now() + timeout;
-        let (then, answer) = oneshot::channel();
+        let (answered, answer) = oneshot::channel();
         let id = self.next_id();
-        self.shared
-            .in_time(
-                R::KEY.name(),
-                timeout,
-                self.enqueue(request, version, id, Then::Answer(id, then)),
-            )
-            .await?;
+        let frame = self.frame(request, version, id);
+        self.room(R::KEY.name(), timeout).await?;
+        // The answer may be there before this has returned.
+        let due = || self.shared.in_flight.push(id, answered);
+        self.send(frame, due, None)?;
         Ok(Pending {
             shared: self.shared.clone(),
             correlation_id: id,
@@ -409,14 +311,13 @@ impl Connection {
     /// Sends a request that the broker does not answer (a Produce with acks=0), and returns when
     /// the system has taken its bytes. That says nothing of the broker having read them.
     pub async fn send_no_answer<R: Request>(&self, request: &R, version: i16) -> Result<()> {
-        let (then, written) = oneshot::channel();
-        let id = self.next_id();
-        let sending = async {
-            self.enqueue(request, version, id, Then::Written(then)).await?;
-            written.await.map_err(|_| self.shared.closed())
-        };
+        let (done, written) = oneshot::channel();
+        let frame = self.frame(request, version, self.next_id());
         let timeout = self.shared.settings.request_timeout;
-        self.shared.in_time(R::KEY.name(), timeout, sending).await
+        self.room(R::KEY.name(), timeout).await?;
+        self.send(frame, || {}, Some(done))?;
+        let written = async { written.await.map_err(|_| self.shared.closed()) };
+        self.shared.in_time(R::KEY.name(), timeout, written).await
     }
 
     fn next_id(&self) -> i32 {
@@ -424,30 +325,42 @@ impl Connection {
         self.next_correlation_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    async fn enqueue<R: Request>(&self, request: &R, version: i16, id: i32, then: Then) -> Result<()> {
-        let outbox = self
-            .outbox
-            .lock()
-            .expect("no code panics while holding this lock")
-            .clone();
-        let outbox = outbox.ok_or_else(|| self.shared.closed())?;
-        let client_id = &self.shared.settings.client_id;
-        let frame = protocol::frame_request(request, version, id, Some(client_id));
-        outbox
-            .send(Outgoing { frame, then })
-            .await
-            .map_err(|_| self.shared.closed())
+    fn frame<R: Request>(&self, request: &R, version: i16, id: i32) -> BytesMut {
+        protocol::frame_request(request, version, id, Some(&self.shared.settings.client_id))
+    }
+
+    /// Waits while too many requests wait for the system to take them.
+    async fn room(&self, api: &'static str, timeout: Duration) -> Result<()> {
+        let outbox = &self.shared.outbox;
+        if outbox.has_room() {
+            return Ok(());
+        }
+        let room = async {
+            outbox.room().await;
+            Ok(())
+        };
+        self.shared.in_time(api, timeout, room).await
+    }
+
+    fn send(
+        &self,
+        frame: BytesMut,
+        before: impl FnOnce(),
+        written: Option<oneshot::Sender<()>>,
+    ) -> Result<()> {
+        let sent = self.shared.outbox.send(frame, before, written);
+        sent.map_err(|refused| {
+            if let Refused::Io(e) = refused {
+                self.shared.fail(self.shared.io(e));
+            }
+            self.shared.closed()
+        })
     }
 
     /// Takes no more requests, waits until those accepted are written and answered (at most the
     /// request timeout), then closes. Afterwards both tasks have ended.
     pub async fn close(&self) {
-        drop(
-            self.outbox
-                .lock()
-                .expect("no code panics while holding this lock")
-                .take(),
-        );
+        self.shared.outbox.finish();
         let tasks = self
             .tasks
             .lock()
@@ -501,103 +414,10 @@ async fn open_address(address: SocketAddr, settings: &ConnectionSettings) -> io:
     socket.connect(address).await
 }
 
-async fn write_requests(
-    mut socket: OwnedWriteHalf,
-    mut queue: mpsc::Receiver<Outgoing>,
-    shared: Arc<Shared>,
-) {
-    let mut stop = shared.broken.stop();
-    loop {
-        let outgoing = tokio::select! {
-            next = queue.recv() => next,
-            () = stop.wait() => None,
-        };
-        let Some(Outgoing { frame, then }) = outgoing else {
-            break;
-        };
-        let written = match then {
-            Then::Answer(id, answer) => {
-                // Before the first byte goes out: the answer may be faster than this task.
-                shared.in_flight.push(id, answer);
-                None
-            }
-            Then::Written(written) => Some(written),
-        };
-        let sent = tokio::select! {
-            sent = socket.write_all(&frame) => sent,
-            () = stop.wait() => break,
-        };
-        if let Err(e) = sent {
-            shared.fail(shared.io(e));
-            break;
-        }
-        if let Some(written) = written {
-            let _ = written.send(());
-        }
+async fn write_what_is_left(shared: Arc<Shared>) {
+    if let Err(e) = shared.outbox.send_what_is_left(shared.broken.stop()).await {
+        shared.fail(shared.io(e));
     }
-}
-
-async fn read_answers(mut socket: OwnedReadHalf, shared: Arc<Shared>) {
-    let mut stop = shared.broken.stop();
-    let mut buffer = BytesMut::new();
-    loop {
-        let frame = tokio::select! {
-            frame = read_frame(&mut socket, &mut buffer, &shared) => frame,
-            () = stop.wait() => return,
-        };
-        let mut frame = match frame {
-            Ok(frame) => frame,
-            Err(e) => return shared.fail(e),
-        };
-        let id = frame.get_i32();
-        if let Err(mismatch) = shared.in_flight.answer(id, frame) {
-            return shared.fail(Error::OutOfOrder {
-                peer: shared.peer.clone(),
-                got: id,
-                expected: match mismatch {
-                    Mismatch::Unasked => "nothing".to_owned(),
-                    Mismatch::Expected(id) => id.to_string(),
-                },
-            });
-        }
-    }
-}
-
-/// The next frame without its size, at least four bytes long.
-async fn read_frame(socket: &mut OwnedReadHalf, buffer: &mut BytesMut, shared: &Shared) -> Result<Bytes> {
-    let limit = shared.settings.max_response_bytes;
-    fill(socket, buffer, 4, shared).await?;
-    let claimed = buffer.get_i32();
-    let size = match usize::try_from(claimed) {
-        Ok(n) if (4..=limit).contains(&n) => n,
-        _ => {
-            return Err(Error::Size {
-                peer: shared.peer.clone(),
-                size: claimed,
-                limit,
-            });
-        }
-    };
-    fill(socket, buffer, size, shared).await?;
-    Ok(buffer.split_to(size).freeze())
-}
-
-/// Reads until the buffer holds `size` bytes. It grows with what has come, not with what is claimed.
-async fn fill(socket: &mut OwnedReadHalf, buffer: &mut BytesMut, size: usize, shared: &Shared) -> Result<()> {
-    while buffer.len() < size {
-        let missing = size - buffer.len();
-        buffer.reserve(missing.min(READ_AHEAD.max(buffer.len())));
-        match socket.read_buf(buffer).await {
-            Ok(0) => {
-                return Err(Error::Closed {
-                    peer: shared.peer.clone(),
-                });
-            }
-            Ok(_) => {}
-            Err(e) => return Err(shared.io(e)),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

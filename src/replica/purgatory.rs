@@ -246,4 +246,63 @@ mod tests {
         assert!(wait_until(Vec::new(), &clock, Mono::from_millis(0), || true).await);
         assert!(!wait_until(Vec::new(), &clock, Mono::from_millis(0), || false).await);
     }
+
+    /// Tasks that wait on `list` until they have looked twice.
+    async fn looking_twice(list: &Arc<WaitList>, how_many: usize) -> Vec<tokio::task::JoinHandle<bool>> {
+        let spawn = |_| {
+            let list = list.clone();
+            tokio::spawn(async move {
+                let mut looks = 0;
+                let done = || {
+                    looks += 1;
+                    looks == 2
+                };
+                let clock = Clock::manual(WallMs(0));
+                wait_until(vec![&list], &clock, Mono::from_millis(1), done).await
+            })
+        };
+        let tasks = (0..how_many).map(spawn).collect();
+        while list.len() < how_many {
+            tokio::task::yield_now().await;
+        }
+        tasks
+    }
+
+    #[tokio::test]
+    async fn everyone_looks_again_after_one_event_however_many_they_are() {
+        for how_many in 1..=IN_A_ROW + 2 {
+            let list = Arc::new(WaitList::default());
+            let tasks = looking_twice(&list, how_many).await;
+            list.wake();
+            for task in tasks {
+                assert!(task.await.unwrap());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_goes_before_it_has_woken_the_next_one_does_so_in_going() {
+        // Who is the first in the row is not known: each is, now and then.
+        for round in 0..30 {
+            let list = Arc::new(WaitList::default());
+            let mut tasks = looking_twice(&list, IN_A_ROW).await;
+            list.wake();
+            let stays = tasks.swap_remove(round % IN_A_ROW);
+            tasks.iter().for_each(|task| task.abort());
+            assert!(stays.await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn events_that_nobody_has_seen_yet_take_no_more_memory_than_one() {
+        let list = Arc::new(WaitList::default());
+        let tasks = looking_twice(&list, IN_A_ROW).await;
+        (0..1000).for_each(|_| list.wake());
+        for one in list.lock().values() {
+            assert!(one.row().as_ref().unwrap().len() <= IN_A_ROW);
+        }
+        for task in tasks {
+            assert!(task.await.unwrap());
+        }
+    }
 }

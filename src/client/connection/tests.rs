@@ -1,5 +1,6 @@
 //! A connection against a broker that is scripted frame by frame.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -143,4 +144,92 @@ async fn a_refused_connection_names_host_and_port() {
         .unwrap_err();
     assert!(e.to_string().contains(&format!("127.0.0.1:{port}")), "{e}");
     assert!(!e.may_have_arrived());
+}
+
+fn large(bytes: usize) -> MetadataRequest {
+    MetadataRequest {
+        topics: vec!["t".repeat(30_000); bytes / 30_000],
+    }
+}
+
+/// More than the system takes while the other side reads nothing.
+const MUCH: usize = 20_000_000;
+
+#[tokio::test]
+async fn what_the_system_does_not_take_at_once_follows_in_order() {
+    let (l, port) = listener().await;
+    let (go, wait) = oneshot::channel::<()>();
+    let broker = tokio::spawn(async move {
+        let (mut s, _) = l.accept().await.unwrap();
+        wait.await.unwrap();
+        let mut ids = vec![];
+        for _ in 0..3 {
+            ids.push(read_request(&mut s).await.correlation_id);
+        }
+        for id in &ids {
+            s.write_all(&frame_response(&empty(), 0, *id)).await.unwrap();
+        }
+        (s, ids)
+    });
+    let c = Connection::connect("127.0.0.1", port, settings()).await.unwrap();
+    let t = Duration::from_secs(60);
+    let first = c.submit(&large(MUCH), 0, t).await.unwrap();
+    let second = c.submit(&large(MUCH), 0, t).await.unwrap();
+    let third = c.submit(&ask(), 0, t).await.unwrap();
+    go.send(()).unwrap();
+    // It ends only when all is written and answered.
+    c.close().await;
+    for pending in [first, second, third] {
+        assert_eq!(pending.answer().await.unwrap(), empty());
+    }
+    assert_eq!(broker.await.unwrap().1, [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn callers_wait_while_too_many_requests_are_left() {
+    let (l, port) = listener().await;
+    let c = Connection::connect("127.0.0.1", port, settings()).await.unwrap();
+    let (s, _) = l.accept().await.unwrap();
+    let t = Duration::from_secs(60);
+    let mut due = vec![c.submit(&large(MUCH), 0, t).await.unwrap()];
+    for _ in 1..outbox::MOST {
+        due.push(c.submit(&ask(), 0, t).await.unwrap());
+    }
+    let e = c
+        .call_within(&ask(), 0, Duration::from_millis(20))
+        .await
+        .unwrap_err();
+    assert!(matches!(e, Error::Timeout { .. }), "{e}");
+    assert_eq!(due.len(), outbox::MOST);
+    drop(s);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_dropped_is_cut_although_somebody_waits_for_an_answer() {
+    let (l, port) = listener().await;
+    let c = Connection::connect("127.0.0.1", port, settings()).await.unwrap();
+    let (mut s, _) = l.accept().await.unwrap();
+    let pending = c.submit(&ask(), 0, Duration::from_secs(60)).await.unwrap();
+    read_request(&mut s).await;
+    drop(c);
+    assert_eq!(s.read(&mut [0]).await.unwrap(), 0, "the other side sees the end");
+    assert!(matches!(pending.answer().await, Err(Error::Closed { .. })));
+}
+
+#[tokio::test]
+async fn a_connection_that_failed_sends_nothing_more() {
+    let (l, port) = listener().await;
+    let c = Connection::connect("127.0.0.1", port, settings()).await.unwrap();
+    let (mut s, _) = l.accept().await.unwrap();
+    let t = Duration::from_millis(20);
+    assert!(matches!(
+        c.call_within(&ask(), 0, t).await,
+        Err(Error::Timeout { .. })
+    ));
+    assert!(matches!(
+        c.send_no_answer(&ask(), 0).await,
+        Err(Error::Timeout { .. })
+    ));
+    read_request(&mut s).await;
+    assert_eq!(s.read(&mut [0]).await.unwrap(), 0, "the other side sees the end");
 }
