@@ -51,7 +51,7 @@ async fn produce(bootstrap: Vec<HostPort>, topic: String, sync: bool, pause: Dur
     for number in 1_i32.. {
         let value = format!("Message_{number}");
         let record = Record {
-            topic: topic.clone(),
+            topic: topic.as_str().into(),
             key: Some(Bytes::copy_from_slice(&number.to_be_bytes())),
             value: Some(value.clone().into()),
             ..Record::default()

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::Arc;
 
 use crate::cluster::BrokerId;
 use crate::protocol::ErrorCode;
@@ -99,8 +98,6 @@ pub struct Partition {
 /// One topic as a client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {
-    /// Its name, to be shared by all that is said of it.
-    pub name: Arc<str>,
     /// Why there are no partitions, if so.
     pub error: ErrorCode,
     /// In the answer's order.
@@ -123,7 +120,6 @@ impl Topic {
             })
             .collect();
         Topic {
-            name: topic.topic.into(),
             error: ErrorCode(topic.error),
             available: partitions
                 .iter()

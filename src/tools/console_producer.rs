@@ -8,6 +8,7 @@ mod reader;
 mod settings;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use ::log::error;
 
@@ -351,7 +352,7 @@ async fn send(producer: &Producer, settings: &Settings, record: Record) -> Resul
 #[derive(Clone, Debug)]
 struct ErrorReport {
     kind: Kind,
-    topic: String,
+    topic: Arc<str>,
     key: Option<usize>,
     value: Option<usize>,
 }

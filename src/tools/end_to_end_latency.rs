@@ -2,6 +2,7 @@
 //! one at a time.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,7 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 struct Job {
     producer: ProducerSettings,
     consumer: ConsumerSettings,
-    topic: String,
+    topic: Arc<str>,
     messages: u64,
     size: usize,
 }
@@ -104,7 +105,7 @@ fn prepare(args: &[String]) -> Result<Job, String> {
             .map_err(wrong)?
             .0
             .into(),
-        topic: args[1].clone(),
+        topic: args[1].as_str().into(),
         messages: messages.into(),
         size: size as usize,
     })
@@ -114,7 +115,7 @@ async fn measure(job: Job) -> Result<(), String> {
     let failed = |e: &dyn std::fmt::Display| format!("java.lang.RuntimeException: {e}");
     let clock = Clock::system();
     let mut consumer = Consumer::new(job.consumer).map_err(|e| failed(&e))?;
-    consumer.subscribe([&job.topic]).map_err(|e| failed(&e))?;
+    consumer.subscribe([&*job.topic]).map_err(|e| failed(&e))?;
     let producer = Producer::start(job.producer);
     // Joins, and finds the end, so that the first message is seen.
     consumer.poll(Duration::ZERO).await.map_err(|e| failed(&e))?;

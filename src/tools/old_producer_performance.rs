@@ -346,7 +346,7 @@ async fn send_all(job: Arc<Job>, thread: u64, counts: Arc<Vec<i32>>, clock: Cloc
             let value = message(&job, thread, topic, number, each);
             let key = java_big_integer(number);
             let record = Record {
-                topic: topic.clone(),
+                topic: topic.as_str().into(),
                 partition: (*count > 0).then(|| java_bytes_hash(&key).wrapping_abs().max(0) % count),
                 key: job.new.then(|| key.into()),
                 value: Some(value.clone()),

@@ -202,36 +202,29 @@ async fn measure(job: Job) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let producer = Producer::start(job.settings.clone());
-    let payload = Bytes::from(vec![1; job.size]);
+    let bytes = job.size as u64;
+    let listener = {
+        let (stats, clock) = (stats.clone(), clock.clone());
+        move |sent_at: u64, result: &Result<Ack, producer::Error>| {
+            let sent_at = Mono(Duration::from_nanos(sent_at));
+            note(&stats, &clock, sent_at, bytes, result.as_ref().err());
+        }
+    };
+    let producer = Producer::start_with_listener(job.settings.clone(), Box::new(listener));
+    let (topic, payload) = (Arc::from(job.topic), Bytes::from(vec![1; job.size]));
     let began = clock.now();
     for number in 0..job.records {
         pace(&clock, began, number, job.throughput).await;
         let record = Record {
-            topic: job.topic.clone(),
+            topic: Arc::clone(&topic),
             value: Some(payload.clone()),
             ..Record::default()
         };
-        let (sent_at, bytes) = (clock.now(), job.size as u64);
-        let told = {
-            let (stats, clock) = (stats.clone(), clock.clone());
-            move |result: Result<Ack, producer::Error>| {
-                let now = clock.now();
-                let line = stats
-                    .lock()
-                    .expect("no code panics while holding this lock")
-                    .record(now, now.since(sent_at), bytes);
-                if let Some(line) = line {
-                    println!("{line}");
-                }
-                if let Err(e) = result {
-                    eprintln!("{e}");
-                }
-            }
-        };
-        if let Err(e) = producer.send_then(record, Box::new(told.clone())).await {
-            // The callback was dropped untold.
-            told(Err(e));
+        let sent_at = clock.now();
+        let nanos = u64::try_from(sent_at.0.as_nanos()).unwrap_or(u64::MAX);
+        if let Err(e) = producer.send_numbered(record, nanos).await {
+            // The listener was not told.
+            note(&stats, &clock, sent_at, bytes, Some(&e));
         }
     }
     producer.close(None).await;
@@ -241,6 +234,21 @@ async fn measure(job: Job) -> ExitCode {
         .summary(clock.now());
     println!("{summary}");
     ExitCode::SUCCESS
+}
+
+/// Notes a record's end, and prints what is due.
+fn note(stats: &Mutex<Stats>, clock: &Clock, sent_at: Mono, bytes: u64, failure: Option<&producer::Error>) {
+    let now = clock.now();
+    let line = stats
+        .lock()
+        .expect("no code panics while holding this lock")
+        .record(now, now.since(sent_at), bytes);
+    if let Some(line) = line {
+        println!("{line}");
+    }
+    if let Some(e) = failure {
+        eprintln!("{e}");
+    }
 }
 
 /// Returns when it is time for that record.

@@ -209,7 +209,7 @@ async fn copy(job: Job, mut stream: Stream) {
             }
         };
         let record = Record {
-            topic: job.to.clone(),
+            topic: job.to.as_str().into(),
             partition: None,
             key: consumed.message.key,
             value: consumed.message.value,

@@ -154,7 +154,7 @@ async fn send_all(job: &Job, producer: &Producer, clock: &Clock, sent: &mut u64,
         *sent += 1;
         let value = number.to_string();
         let record = Record {
-            topic: job.topic.clone(),
+            topic: job.topic.as_str().into(),
             partition: None,
             key: None,
             value: Some(value.clone().into()),

@@ -63,7 +63,7 @@ pub async fn send(cluster: &Cluster, partition: &TopicPartition, values: &[Strin
     let mut deliveries = vec![];
     for value in values {
         let record = Record {
-            topic: partition.topic.to_string(),
+            topic: partition.topic.clone(),
             partition: Some(partition.partition),
             key: None,
             value: Some(value.clone().into()),

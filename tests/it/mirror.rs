@@ -97,7 +97,7 @@ impl Load {
                     for _ in 0..20 {
                         number += 1;
                         let record = Record {
-                            topic: topic.clone(),
+                            topic: topic.as_str().into(),
                             value: Some(number.to_string().into()),
                             ..Record::default()
                         };

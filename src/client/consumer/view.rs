@@ -199,17 +199,13 @@ mod tests {
     }
 
     fn picture(topics: &[(&str, ErrorCode)]) -> Metadata {
-        let topic = |name: &str, error| Topic {
-            name: name.into(),
+        let topic = |error| Topic {
             error,
             partitions: vec![],
             available: vec![],
         };
         Metadata {
-            topics: topics
-                .iter()
-                .map(|(n, e)| ((*n).to_owned(), topic(n, *e)))
-                .collect(),
+            topics: topics.iter().map(|(n, e)| ((*n).to_owned(), topic(*e))).collect(),
             ..Metadata::default()
         }
     }

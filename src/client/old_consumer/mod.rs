@@ -32,7 +32,7 @@
 //!     ..ProducerSettings::default()
 //! });
 //! let record = Record {
-//!     topic: "orders".to_owned(),
+//!     topic: "orders".into(),
 //!     value: Some("ten apples".into()),
 //!     ..Record::default()
 //! };

@@ -4,6 +4,8 @@
 //! and [`Accumulator::drain`], and gives batches back with [`Accumulator::retry`] or
 //! [`Accumulator::done`].
 
+use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -97,6 +99,59 @@ impl Batch {
     }
 }
 
+/// The partition of a queue, which is found by its topic's name and number alone: a counted name for each record would go
+/// back and forth between the processors of who appends and who sends.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct At(TopicPartition);
+
+trait Place {
+    fn place(&self) -> (&str, i32);
+}
+
+impl Place for At {
+    fn place(&self) -> (&str, i32) {
+        (&self.0.topic, self.0.partition)
+    }
+}
+
+impl Place for (&str, i32) {
+    fn place(&self) -> (&str, i32) {
+        *self
+    }
+}
+
+impl<'a> Borrow<dyn Place + 'a> for At {
+    fn borrow(&self) -> &(dyn Place + 'a) {
+        self
+    }
+}
+
+// As partitions are ordered, by name and number.
+impl Ord for dyn Place + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
+impl PartialOrd for dyn Place + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for dyn Place + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Eq for dyn Place + '_ {}
+
+/// What queues are looked up by.
+fn by<'a>(place: &'a (&'a str, i32)) -> &'a (dyn Place + 'a) {
+    place
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     batches: VecDeque<Batch>,
@@ -128,7 +183,7 @@ pub(super) struct AppendedTo {
 #[derive(Debug)]
 pub(super) struct Accumulator {
     rules: Rules,
-    queues: BTreeMap<TopicPartition, Queue>,
+    queues: BTreeMap<At, Queue>,
     /// Unsettled batches, on their way or not.
     unsettled: BTreeSet<u64>,
     next_id: u64,
@@ -162,16 +217,16 @@ impl Accumulator {
     pub(super) fn append(
         &mut self,
         now: Mono,
-        partition: TopicPartition,
+        (topic, partition): (&str, i32),
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         reserved: usize,
         delivered: Delivered,
     ) -> AppendedTo {
         let most = self.rules.batch_messages.unwrap_or(usize::MAX);
-        let codec = self.rules.codec_of(&partition.topic);
+        let codec = self.rules.codec_of(topic);
         let limit = self.plain_limit(codec);
-        let queue = self.queues.get_mut(&partition);
+        let queue = self.queues.get_mut(by(&(topic, partition)));
         if let Some(batch) = queue.and_then(|q| q.batches.back_mut())
             && let Content::Open(set) = &mut batch.content
             && batch.deliveries.len() < most
@@ -186,13 +241,14 @@ impl Accumulator {
                 began: false,
             };
         }
+        let partition = TopicPartition::new(topic, partition);
         let mut set = SetBuilder::new(codec, limit);
         // The first record always fits.
         let _ = set.append(key, value);
         let id = self.next_id;
         self.next_id += 1;
         self.unsettled.insert(id);
-        let queue = self.queues.entry(partition.clone()).or_default();
+        let queue = self.queues.entry(At(partition.clone())).or_default();
         queue.batches.push_back(Batch {
             partition,
             id,
@@ -226,7 +282,7 @@ impl Accumulator {
     /// What may be sent at `now`, given who leads.
     pub(super) fn ready(&self, now: Mono, leader: impl Fn(&TopicPartition) -> Option<BrokerId>) -> Ready {
         let mut ready = Ready::default();
-        for (partition, queue) in &self.queues {
+        for (At(partition), queue) in &self.queues {
             let Some(batch) = queue.batches.front() else {
                 continue;
             };
@@ -284,12 +340,12 @@ impl Accumulator {
         let mut partitions: Vec<TopicPartition> = self
             .queues
             .iter()
-            .filter(|(p, q)| {
+            .filter(|(At(p), q)| {
                 !q.muted
                     && q.batches.front().is_some_and(|b| self.sendable_at(q, b) <= now)
                     && leader(p) == Some(broker)
             })
-            .map(|(p, _)| p.clone())
+            .map(|(At(p), _)| p.clone())
             .collect();
         if partitions.is_empty() {
             return Vec::new();
@@ -300,7 +356,7 @@ impl Accumulator {
         let mut taken: Vec<Batch> = Vec::new();
         let mut bytes = 0;
         for partition in partitions {
-            let Some(queue) = self.queues.get_mut(&partition) else {
+            let Some(queue) = self.queues.get_mut(by(&(&*partition.topic, partition.partition))) else {
                 continue;
             };
             let Some(batch) = queue.batches.front_mut() else {
@@ -332,7 +388,7 @@ impl Accumulator {
     pub(super) fn retry(&mut self, now: Mono, mut batch: Batch) {
         batch.attempts += 1;
         batch.last_attempt = now;
-        let queue = self.queues.entry(batch.partition.clone()).or_default();
+        let queue = self.queues.entry(At(batch.partition.clone())).or_default();
         queue.muted = false;
         let at = queue.batches.partition_point(|b| b.id < batch.id);
         queue.batches.insert(at, batch);
@@ -341,10 +397,11 @@ impl Accumulator {
     /// Notes that a batch was delivered or given up.
     pub(super) fn done(&mut self, batch: &Batch) {
         self.unsettled.remove(&batch.id);
-        if let Some(queue) = self.queues.get_mut(&batch.partition) {
+        let place = (&*batch.partition.topic, batch.partition.partition);
+        if let Some(queue) = self.queues.get_mut(by(&place)) {
             queue.muted = false;
             if queue.batches.is_empty() {
-                self.queues.remove(&batch.partition);
+                self.queues.remove(by(&place));
             }
         }
     }

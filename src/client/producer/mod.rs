@@ -24,7 +24,7 @@
 //! });
 //!
 //! let record = |key: &'static str, value: &'static str| Record {
-//!     topic: "orders".to_owned(),
+//!     topic: "orders".into(),
 //!     key: Some(key.into()),
 //!     value: Some(value.into()),
 //!     ..Record::default()
@@ -136,8 +136,8 @@ pub enum Error {
 /// What is to be sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// The topic.
-    pub topic: String,
+    /// The topic; a name that many records share is best cloned.
+    pub topic: Arc<str>,
     /// The partition, or `None` to let the producer choose.
     pub partition: Option<i32>,
     /// `None` for null.
@@ -157,6 +157,10 @@ pub struct Ack {
 
 /// Told once what became of a record.
 pub type Callback = Box<dyn FnOnce(Result<Ack, Error>) + Send>;
+
+/// Told what became of each record that was sent with a number, see [`Producer::send_numbered`]. It runs on the
+/// producer's own task and must be short.
+pub type Listener = Box<dyn Fn(u64, &Result<Ack, Error>) + Send + Sync>;
 
 /// A record's end, which may come later.
 #[derive(Debug)]
@@ -179,15 +183,22 @@ impl Future for Delivery {
 enum Delivered {
     Future(oneshot::Sender<Result<Ack, Error>>),
     Callback(Callback),
+    /// The listener, with the record's number.
+    Number(u64),
 }
 
 impl Delivered {
-    fn settle(self, result: Result<Ack, Error>) {
+    fn settle(self, listener: Option<&Listener>, result: &Result<Ack, Error>) {
         match self {
             Delivered::Future(f) => {
-                let _ = f.send(result);
+                let _ = f.send(result.clone());
             }
-            Delivered::Callback(f) => f(result),
+            Delivered::Callback(f) => f(result.clone()),
+            Delivered::Number(number) => {
+                if let Some(listener) = listener {
+                    listener(number, result);
+                }
+            }
         }
     }
 }
@@ -197,6 +208,7 @@ impl std::fmt::Debug for Delivered {
         f.write_str(match self {
             Delivered::Future(_) => "Future",
             Delivered::Callback(_) => "Callback",
+            Delivered::Number(_) => "Number",
         })
     }
 }
@@ -220,6 +232,16 @@ struct Shared {
     /// The first unsettled batch; the greatest number when there is none.
     settled: watch::Sender<u64>,
     closed: AtomicBool,
+    listener: Told,
+}
+
+/// Who is told of records with a number.
+struct Told(Option<Listener>);
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Told").field(&self.0.is_some()).finish()
+    }
 }
 
 #[derive(Debug)]
@@ -287,6 +309,15 @@ impl Producer {
     /// Starts the producer's tasks; connects only when there is something to send. Must be called
     /// within a tokio runtime.
     pub fn start(settings: ProducerSettings) -> Producer {
+        Producer::start_told(settings, None)
+    }
+
+    /// As [`Producer::start`]; `listener` is told of the records that are sent with a number.
+    pub fn start_with_listener(settings: ProducerSettings, listener: Listener) -> Producer {
+        Producer::start_told(settings, Some(listener))
+    }
+
+    fn start_told(settings: ProducerSettings, listener: Option<Listener>) -> Producer {
         let connections = ConnectionSettings {
             client_id: settings.client_id.clone(),
             request_timeout: settings.request_timeout,
@@ -326,6 +357,7 @@ impl Producer {
             wake: Notify::new(),
             settled: watch::channel(u64::MAX).0,
             closed: AtomicBool::new(false),
+            listener: Told(listener),
             settings,
         });
         let stop = Shutdown::new();
@@ -357,12 +389,27 @@ impl Producer {
         self.enqueue(record, Delivered::Callback(callback)).await
     }
 
+    /// As [`Producer::send`]; the producer's listener is told the end together with `number`, whatever that means
+    /// to it. Nothing is allocated for that, and without a listener nobody is told. It is not told of an error
+    /// that this call returns.
+    pub async fn send_numbered(&self, record: Record, number: u64) -> Result<(), Error> {
+        self.enqueue(record, Delivered::Number(number)).await
+    }
+
     async fn enqueue(&self, record: Record, delivered: Delivered) -> Result<(), Error> {
         let shared = &self.shared;
         let settings = &shared.settings;
-        let deadline = settings.clock.now() + settings.max_block;
+        let mut now = settings.clock.now();
+        let deadline = now + settings.max_block;
         let size = entry_size(record.key.as_deref(), record.value.as_deref());
-        let partition = self.partition_of(&record, deadline).await?;
+        let partition = match self.known_partition(&record)? {
+            Some(partition) => partition,
+            None => {
+                let partition = self.partition_of(&record, deadline).await?;
+                now = settings.clock.now();
+                partition
+            }
+        };
         if size > settings.max_request_size {
             return Err(Error::TooLarge {
                 size,
@@ -377,10 +424,16 @@ impl Producer {
                 key: "buffer.memory",
             });
         }
-        self.take_place().await?;
-        if let Err(e) = self.take_memory(size, deadline).await {
-            shared.give_back(1, 0);
-            return Err(e);
+        if shared.places.is_some() {
+            self.take_place().await?;
+            now = settings.clock.now();
+        }
+        if !self.take_free_memory(size) {
+            if let Err(e) = self.take_memory(size, deadline).await {
+                shared.give_back(1, 0);
+                return Err(e);
+            }
+            now = settings.clock.now();
         }
         let appended = {
             let mut accumulator = shared.accumulator();
@@ -391,8 +444,8 @@ impl Producer {
                 return Err(Error::Closed);
             }
             let appended = accumulator.append(
-                settings.clock.now(),
-                partition,
+                now,
+                (&record.topic, partition),
                 record.key.as_deref(),
                 record.value.as_deref(),
                 size,
@@ -411,14 +464,17 @@ impl Producer {
         Ok(())
     }
 
-    async fn partition_of(&self, record: &Record, deadline: Mono) -> Result<TopicPartition, Error> {
+    /// The record's partition, if it can be told at once, as it nearly always can.
+    fn known_partition(&self, record: &Record) -> Result<Option<i32>, Error> {
         let shared = &self.shared;
-        // Nearly always it is known.
-        if !shared.closed.load(Ordering::Relaxed)
-            && let Some(partition) = self.choose(record, &shared.metadata.borrow())?
-        {
-            return Ok(partition);
+        if shared.closed.load(Ordering::Relaxed) {
+            return Err(Error::Closed);
         }
+        self.choose(record, &shared.metadata.borrow())
+    }
+
+    async fn partition_of(&self, record: &Record, deadline: Mono) -> Result<i32, Error> {
+        let shared = &self.shared;
         let mut changed = shared.metadata.subscribe();
         loop {
             if shared.closed.load(Ordering::Relaxed) {
@@ -428,13 +484,13 @@ impl Producer {
             if let Some(partition) = self.choose(record, &metadata)? {
                 return Ok(partition);
             }
-            if let Some(topic) = metadata.topics.get(&record.topic)
+            if let Some(topic) = metadata.topics.get(&*record.topic)
                 && let ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::INVALID_TOPIC_EXCEPTION =
                     topic.error
             {
                 return Err(Error::Broker(topic.error));
             }
-            shared.topics().insert(record.topic.clone());
+            shared.topics().insert(record.topic.to_string());
             shared.want_metadata.notify_one();
             tokio::select! {
                 _ = changed.changed() => {}
@@ -446,33 +502,28 @@ impl Producer {
     }
 
     /// The record's partition, or `None` while that cannot be told.
-    fn choose(&self, record: &Record, metadata: &Metadata) -> Result<Option<TopicPartition>, Error> {
-        let Some(topic) = metadata.topics.get(&record.topic) else {
+    fn choose(&self, record: &Record, metadata: &Metadata) -> Result<Option<i32>, Error> {
+        let Some(topic) = metadata.topics.get(&*record.topic) else {
             return Ok(None);
         };
         let count = topic.count();
         if count == 0 {
             return Ok(None);
         }
-        let of = |partition| TopicPartition {
-            topic: topic.name.clone(),
-            partition,
-        };
         if let Some(partition) = record.partition {
             if !(0..count).contains(&partition) {
                 return Err(Error::NoSuchPartition { partition, count });
             }
-            return Ok(Some(of(partition)));
+            return Ok(Some(partition));
         }
         let partitions = Partitions {
             count,
             available: &topic.available,
         };
-        let chosen = match &mut *self.shared.partitioner() {
+        Ok(match &mut *self.shared.partitioner() {
             Partitioner::RoundRobin(p) => Some(p.choose(record.key.as_deref(), partitions)),
             Partitioner::Sticky(p) => p.choose(&record.topic, record.key.as_deref(), partitions),
-        };
-        Ok(chosen.map(of))
+        })
     }
 
     async fn take_place(&self) -> Result<(), Error> {
@@ -495,13 +546,16 @@ impl Producer {
         }
     }
 
+    /// Takes memory if there is as much; says whether there was.
+    fn take_free_memory(&self, size: usize) -> bool {
+        let n = u32::try_from(size).unwrap_or(u32::MAX);
+        let permit = self.shared.memory.try_acquire_many(n);
+        permit.map(|p| p.forget()).is_ok()
+    }
+
     async fn take_memory(&self, size: usize, deadline: Mono) -> Result<(), Error> {
         let shared = &self.shared;
         let n = u32::try_from(size).unwrap_or(u32::MAX);
-        if let Ok(permit) = shared.memory.try_acquire_many(n) {
-            permit.forget();
-            return Ok(());
-        }
         shared.waiting_for_memory.fetch_add(1, Ordering::Relaxed);
         shared.accumulator().set_exhausted(true);
         shared.wake.notify_one();

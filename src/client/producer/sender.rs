@@ -273,12 +273,23 @@ impl Shared {
     /// the batch. `result` gets a record's place in the batch and gives its offset, -1 if unknown.
     pub(super) fn settle(&self, mut batch: Batch, result: impl Fn(i64) -> Result<i64, Error>) {
         let records = batch.deliveries.len();
+        let mut end = Ok(Ack {
+            partition: batch.partition.clone(),
+            offset: -1,
+        });
         for (i, delivered) in (0i64..).zip(batch.deliveries.drain(..)) {
-            let offset = result(i).map(|o| if o < 0 { -1 } else { o });
-            delivered.settle(offset.map(|offset| Ack {
-                partition: batch.partition.clone(),
-                offset,
-            }));
+            match (result(i), &mut end) {
+                (Ok(offset), Ok(ack)) => ack.offset = offset.max(-1),
+                (Ok(offset), _) => {
+                    let partition = batch.partition.clone();
+                    end = Ok(Ack {
+                        partition,
+                        offset: offset.max(-1),
+                    });
+                }
+                (Err(e), _) => end = Err(e),
+            }
+            delivered.settle(self.listener.0.as_ref(), &end);
         }
         self.give_back(records, batch.reserved);
         let mut accumulator = self.accumulator();

@@ -1,5 +1,7 @@
 //! What record a line is (kafka.tools.ConsoleProducer$LineMessageReader).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::client::producer::Record;
@@ -15,7 +17,7 @@ pub(super) struct NoKey {
 /// Makes records of lines.
 #[derive(Debug)]
 pub(super) struct LineReader {
-    topic: String,
+    topic: Arc<str>,
     parse_key: bool,
     separator: Vec<u8>,
     ignore_error: bool,
@@ -34,7 +36,7 @@ impl LineReader {
         };
         let is_true = |name: &str| property(name).is_some_and(|v| v.trim().eq_ignore_ascii_case("true"));
         LineReader {
-            topic: topic.to_owned(),
+            topic: topic.into(),
             parse_key: is_true("parse.key"),
             separator: property("key.separator").unwrap_or("\t").as_bytes().to_vec(),
             ignore_error: is_true("ignore.error"),

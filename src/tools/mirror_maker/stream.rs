@@ -169,7 +169,7 @@ async fn copy_old(
             Ok(Some(consumed)) => {
                 let partition = TopicPartition::new(consumed.topic.clone(), consumed.partition);
                 let record = Record {
-                    topic: consumed.topic.to_string(),
+                    topic: consumed.topic,
                     partition: None,
                     key: consumed.message.key,
                     value: consumed.message.value,
@@ -220,7 +220,7 @@ async fn copy_new(
         };
         for record in records {
             let copy = Record {
-                topic: record.partition.topic.to_string(),
+                topic: record.partition.topic.clone(),
                 partition: None,
                 key: record.key,
                 value: record.value,

@@ -34,7 +34,6 @@ fn metadata() -> Metadata {
         topics: HashMap::from([(
             "t".to_owned(),
             Topic {
-                name: "t".into(),
                 error: ErrorCode::NONE,
                 partitions: (0..5).map(partition).collect(),
                 available: vec![],

@@ -30,7 +30,7 @@ fn add(a: &mut Accumulator, now: u64, partition: i32) -> bool {
     let (tx, _) = tokio::sync::oneshot::channel();
     a.append(
         at(now),
-        TopicPartition::new("t", partition),
+        ("t", partition),
         None,
         Some(&[7; 74]),
         100,
