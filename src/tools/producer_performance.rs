@@ -74,7 +74,7 @@ struct Job {
 
 fn run(args: &[String]) -> ExitCode {
     match parser().read(args, job) {
-        Ok(job) => runtime::run(measure(job)),
+        Ok(job) => runtime::run_client(measure(job)),
         Err(code) => code,
     }
 }

@@ -15,8 +15,18 @@ const REST: Duration = Duration::from_millis(200);
 pub fn run(main: impl Future<Output = ExitCode>) -> ExitCode {
     raise_open_files();
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    run_on(processors.max(2), main)
+}
+
+/// Runs a client's main future on this thread and all that it starts on one other, as in the Java clients: more
+/// would wake one another more often than they help.
+pub fn run_client(main: impl Future<Output = ExitCode>) -> ExitCode {
+    run_on(1, main)
+}
+
+fn run_on(threads: usize, main: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(processors.max(2))
+        .worker_threads(threads)
         .thread_name("kafka")
         .enable_all()
         .build();

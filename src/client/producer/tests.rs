@@ -171,6 +171,50 @@ async fn offsets_count_up_from_the_batchs_base() {
 }
 
 #[tokio::test]
+async fn the_listener_is_told_each_numbers_end_in_order() {
+    let broker = scripted(&[Reaction::Refuse(10)]).await;
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let listener = move |number, end: &Result<Ack, Error>| {
+        let _ = tell.send((number, end.as_ref().ok().map(|ack| ack.offset)));
+    };
+    let lingers = ProducerSettings {
+        linger: Duration::from_secs(60),
+        ..settings(broker.port)
+    };
+    let p = Producer::start_with_listener(lingers, Box::new(listener));
+    p.send_numbered(record("too large"), u64::MAX).await.unwrap();
+    p.flush().await;
+    p.send_numbered(record("a"), 7).await.unwrap();
+    p.send_numbered(record("b"), 7).await.unwrap();
+    let c = p.send(record("c")).await.unwrap();
+    p.send_numbered(record("d"), 0).await.unwrap();
+    p.close(None).await;
+    assert_eq!(c.await.unwrap().offset, 42);
+    let mut ends = Vec::new();
+    while let Ok(end) = told.try_recv() {
+        ends.push(end);
+    }
+    assert_eq!(
+        ends,
+        [(u64::MAX, None), (7, Some(40)), (7, Some(41)), (0, Some(43))]
+    );
+    assert!(matches!(
+        p.send_numbered(record("e"), 1).await,
+        Err(Error::Closed)
+    ));
+}
+
+#[tokio::test]
+async fn a_number_without_a_listener_is_nobodys() {
+    let broker = scripted(&[]).await;
+    let p = Producer::start(settings(broker.port));
+    p.send_numbered(record("a"), 1).await.unwrap();
+    p.close(None).await;
+    let seen: Vec<Seen> = broker.seen.try_iter().collect();
+    assert_eq!(values(&seen), ["a"]);
+}
+
+#[tokio::test]
 async fn a_retriable_error_is_tried_again_in_order_and_another_is_not() {
     let broker = scripted(&[Reaction::Refuse(6), Reaction::Refuse(7)]).await;
     let p = Producer::start(ProducerSettings {
