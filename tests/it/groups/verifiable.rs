@@ -3,7 +3,7 @@
 //!
 //! - brokers that are restarted one after the other, or die, make no group rebalance, and consumption goes on;
 //! - a consumer that leaves in order loses nothing and repeats nothing; one that is killed may repeat, and its partition
-//!   has another owner when its session has ended;
+//!   has another owner when its session has ended; so it is when they are bounced, one by one or all at once;
 //! - what is committed is what was consumed, and what was acknowledged stands in the topic.
 
 use std::collections::BTreeSet;
@@ -22,13 +22,13 @@ use crate::support::{reference, wait_for, wait_until};
 struct Member(Program);
 
 impl Member {
-    fn start(whose: Whose, dir: &Path, servers: &str) -> Member {
+    fn start(whose: Whose, dir: &Path, servers: &str, session_timeout: &str) -> Member {
         let config = dir.join("verifiable.properties");
         std::fs::write(&config, "heartbeat.interval.ms=500\nmetadata.max.age.ms=2000\n").unwrap();
         let mut command = whose.command("kafka-verifiable-consumer");
         command.args(["--broker-list", servers, "--topic", "t", "--group-id", "g"]);
         command
-            .args(["--session-timeout", "10000", "--consumer.config"])
+            .args(["--session-timeout", session_timeout, "--consumer.config"])
             .arg(config);
         Member(Program::start(command))
     }
@@ -67,14 +67,17 @@ impl Member {
 
 /// All who were ever in the group.
 struct Group {
+    /// Of those that join next.
     whose: Whose,
+    /// Milliseconds, of those that join next.
+    session_timeout: &'static str,
     members: Vec<Member>,
 }
 
 impl Group {
     fn join(&mut self, pair: &Pair, count: usize) {
         for _ in 0..count {
-            let member = Member::start(self.whose, pair.dir(0), &pair.servers());
+            let member = Member::start(self.whose, pair.dir(0), &pair.servers(), self.session_timeout);
             self.members.push(member);
         }
     }
@@ -106,6 +109,16 @@ impl Group {
             let owners: Vec<usize> = (0..members.len()).filter(|i| members[*i].owns()).collect();
             (owners.len() == 1).then(|| owners[0])
         })
+    }
+
+    /// Waits until the group consists of those that run, each with its share.
+    #[track_caller]
+    fn is_whole(&mut self, port: u16, why: &str) {
+        let running = |m: &mut Member| m.0.is_running();
+        let mut running: Vec<&mut Member> = self.members.iter_mut().filter_map(|m| running(m).then_some(m)).collect();
+        wait_until(why, LIMIT, || {
+            running.iter_mut().all(|m| m.rebalances() > 0) && stable_members(port) == Some(running.len())
+        });
     }
 
     /// Those that run leave in order.
@@ -142,19 +155,59 @@ fn stable_members(port: u16) -> Option<usize> {
     (group.error == 0 && group.state == "Stable").then_some(group.members.len())
 }
 
+/// A producer of numbers.
+fn produce(whose: Whose, pair: &Pair) -> Program {
+    let mut producer = whose.command("kafka-verifiable-producer");
+    producer.args(["--broker-list", &pair.servers(), "--topic", "t"]);
+    producer.args(["--throughput", "300", "--acks", "-1"]);
+    Program::start(producer)
+}
+
+/// Ends all: what was acknowledged is there, what is there was consumed, and that is what is committed.
+fn all_is_consumed(mut group: Group, mut producer: Program, pair: &Pair, port: u16) {
+    producer.stop(LIMIT);
+    let value = Regex::new("\"value\":\"(\\d+)\"").unwrap();
+    let acknowledged: BTreeSet<String> = producer
+        .stdout()
+        .iter()
+        .filter(|l| l.contains("producer_send_success"))
+        .map(|l| value.captures(l).unwrap()[1].to_owned())
+        .collect();
+    let leader = wait_leaders(port, "t", LIMIT)[&0];
+    let mut wire = Wire::connect(pair.ports[usize::try_from(leader).unwrap()], LIMIT).unwrap();
+    let messages = wire.read_all("t", 0, 0).unwrap();
+    let there: BTreeSet<String> = messages
+        .iter()
+        .map(|m| String::from_utf8(m.value.clone().unwrap().to_vec()).unwrap())
+        .collect();
+    let lost: Vec<&String> = acknowledged.difference(&there).collect();
+    assert!(!acknowledged.is_empty() && lost.is_empty(), "lost: {lost:?}");
+    let log_end = i64::try_from(messages.len()).unwrap();
+    wait_until("all is consumed", LIMIT, || group.consumed().1 >= log_end);
+    group.leave();
+    let (total, end) = group.consumed();
+    assert!(total >= end, "{total} consumed of {end}");
+    let mut batches: Vec<(i64, i64)> = group.members.iter().flat_map(Member::batches).collect();
+    batches.sort_unstable();
+    let mut next = 0;
+    for (from, to) in batches {
+        assert!(from <= next, "nobody has consumed what is at {next}");
+        next = next.max(to + 1);
+    }
+    assert_eq!((next, committed(port)), (end, end));
+}
+
 fn promises(whose: Whose) {
     let mut pair = Pair::start("offsets.topic.num.partitions=1");
     wait_leaders(pair.ports[0], "t", LIMIT);
     wait_coordinator(pair.ports[0], "g");
     let mut group = Group {
         whose,
+        session_timeout: "10000",
         members: vec![],
     };
     group.join(&pair, 3);
-    let mut producer = whose.command("kafka-verifiable-producer");
-    producer.args(["--broker-list", &pair.servers(), "--topic", "t"]);
-    producer.args(["--throughput", "300", "--acks", "-1"]);
-    let mut producer = Program::start(producer);
+    let producer = produce(whose, &pair);
     wait_until("all are members", LIMIT, || {
         stable_members(pair.ports[0]) == Some(3)
     });
@@ -207,37 +260,7 @@ fn promises(whose: Whose) {
     assert_ne!(group.owner("it has another owner"), owner);
     group.goes_on("after the owner was killed");
 
-    // All that was acknowledged is there, all that is there was consumed.
-    producer.stop(LIMIT);
-    let value = Regex::new("\"value\":\"(\\d+)\"").unwrap();
-    let acknowledged: BTreeSet<String> = producer
-        .stdout()
-        .iter()
-        .filter(|l| l.contains("producer_send_success"))
-        .map(|l| value.captures(l).unwrap()[1].to_owned())
-        .collect();
-    let leader = wait_leaders(port, "t", LIMIT)[&0];
-    let mut wire = Wire::connect(pair.ports[usize::try_from(leader).unwrap()], LIMIT).unwrap();
-    let messages = wire.read_all("t", 0, 0).unwrap();
-    let there: BTreeSet<String> = messages
-        .iter()
-        .map(|m| String::from_utf8(m.value.clone().unwrap().to_vec()).unwrap())
-        .collect();
-    let lost: Vec<&String> = acknowledged.difference(&there).collect();
-    assert!(!acknowledged.is_empty() && lost.is_empty(), "lost: {lost:?}");
-    let log_end = i64::try_from(messages.len()).unwrap();
-    wait_until("all is consumed", LIMIT, || group.consumed().1 >= log_end);
-    group.leave();
-    let (total, end) = group.consumed();
-    assert!(total >= end, "{total} consumed of {end}");
-    let mut batches: Vec<(i64, i64)> = group.members.iter().flat_map(Member::batches).collect();
-    batches.sort_unstable();
-    let mut next = 0;
-    for (from, to) in batches {
-        assert!(from <= next, "nobody has consumed what is at {next}");
-        next = next.max(to + 1);
-    }
-    assert_eq!((next, committed(port)), (end, end));
+    all_is_consumed(group, producer, &pair, port);
 }
 
 #[test]
@@ -249,4 +272,53 @@ fn what_kafkas_system_tests_promise_of_consumers_holds_with_the_genuine_verifiab
 #[test]
 fn what_kafkas_system_tests_promise_of_consumers_holds_with_ours() {
     promises(Whose::Ours);
+}
+
+/// Each kind of bounce, of members that others of the other make follow.
+#[test]
+fn bounced_consumers_of_both_makes_lose_nothing_one_by_one_or_all_at_once() {
+    need!(reference());
+    let pair = Pair::start("offsets.topic.num.partitions=1");
+    let port = pair.ports[0];
+    wait_leaders(port, "t", LIMIT);
+    wait_coordinator(port, "g");
+    let mut group = Group {
+        whose: Whose::Genuine,
+        // The shortest that brokers allow.
+        session_timeout: "6000",
+        members: vec![],
+    };
+    group.join(&pair, 3);
+    let producer = produce(Whose::Ours, &pair);
+    group.is_whole(port, "three have joined");
+    group.goes_on("messages are consumed");
+
+    group.whose = Whose::Ours;
+    for leaves in 0..3 {
+        group.members[leaves].0.stop(LIMIT);
+        group.join(&pair, 1);
+        group.is_whole(port, "another one has come for who left");
+        group.goes_on("after one left");
+    }
+    let (total, end) = group.consumed();
+    assert_eq!(total, end, "lost or repeated, though each left in order");
+
+    group.whose = Whose::Genuine;
+    for dies in 3..6 {
+        group.members[dies].0.kill();
+        group.join(&pair, 1);
+        group.is_whole(port, "another one has come for who died");
+        group.owner("one owns the partition");
+        group.goes_on("after one died");
+    }
+
+    for (whose, die) in [(Whose::Ours, 6..9), (Whose::Genuine, 9..12)] {
+        group.whose = whose;
+        group.members[die].iter_mut().for_each(|m| m.0.kill());
+        group.join(&pair, 3);
+        group.is_whole(port, "others have come for all");
+        group.owner("one owns the partition");
+        group.goes_on("after all died");
+    }
+    all_is_consumed(group, producer, &pair, port);
 }
