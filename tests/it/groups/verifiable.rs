@@ -115,7 +115,11 @@ impl Group {
     #[track_caller]
     fn is_whole(&mut self, port: u16, why: &str) {
         let running = |m: &mut Member| m.0.is_running();
-        let mut running: Vec<&mut Member> = self.members.iter_mut().filter_map(|m| running(m).then_some(m)).collect();
+        let mut running: Vec<&mut Member> = self
+            .members
+            .iter_mut()
+            .filter_map(|m| running(m).then_some(m))
+            .collect();
         wait_until(why, LIMIT, || {
             running.iter_mut().all(|m| m.rebalances() > 0) && stable_members(port) == Some(running.len())
         });
