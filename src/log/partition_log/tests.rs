@@ -347,6 +347,26 @@ fn a_flush_that_comes_after_the_deletion_finds_nothing_to_do() {
 }
 
 #[test]
+fn who_reads_a_log_while_it_is_deleted_reads_on_and_no_disk_is_blamed() {
+    let ground = Ground::new(LogConfig {
+        index_interval_bytes: 0,
+        ..small(100)
+    });
+    let manager = ground.open();
+    let log = ground.log(&manager);
+    for _ in 0..10 {
+        log.append_as_leader(single(b"x"), ground.now()).unwrap();
+    }
+    manager.delete(log.topic_partition()).unwrap();
+    for offset in 0..10 {
+        // The indexes of segments that grow no more are opened for each use, and are gone.
+        let found = log.read(offset, 1000, Some(offset + 1)).unwrap();
+        assert_eq!((found.at.offset, found.slice.unwrap().len), (offset, 27));
+    }
+    assert!(manager.offline_dirs().is_empty());
+}
+
+#[test]
 fn preallocated_segments_are_trimmed_when_they_end() {
     let (ground, log) = filled(
         LogConfig {
