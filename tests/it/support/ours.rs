@@ -107,7 +107,8 @@ impl Pair {
         let dir = || tempfile::tempdir().expect("the temporary folder can be written");
         let dirs = [dir(), dir()];
         let mut pair = Pair {
-            zookeeper: zookeeper(dirs[0].path()),
+            // A dead broker's session ends soon.
+            zookeeper: zookeeper_with(dirs[0].path(), super::free_port(), SHORT_SESSIONS),
             dirs,
             ports: [super::free_port(), super::free_port()],
             brokers: [None, None],
@@ -161,6 +162,13 @@ impl Pair {
             broker.program.stop(LIMIT);
         }
         self.revive(id);
+    }
+
+    /// How many lines of the brokers' logs contain `part`.
+    pub fn logged(&self, part: &str) -> usize {
+        let logs = self.dirs.iter().map(|dir| dir.path().join("logs/server.log"));
+        let text = logs.map(|log| std::fs::read_to_string(log).expect("the broker logs"));
+        text.map(|t| t.lines().filter(|l| l.contains(part)).count()).sum()
     }
 
     /// Waits until a broker knows that both have all of these topics.
