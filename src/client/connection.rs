@@ -2,9 +2,9 @@
 //! id. Knows frames and headers; knows no topic, no retry and no second broker.
 //!
 //! A caller writes its request itself if the system takes it at once. Two tasks belong to a connection:
-//! one writes what was left, one reads. Either's failure, an answer out of order, or an answer that does not come in time ends the whole connection with one error that
-//! names the broker: what follows a missing answer could not be told apart. Whoever needs it again
-//! opens a new one.
+//! one writes what was left, one reads. Either's failure, an answer out of order, or an answer that does
+//! not come in time ends the whole connection with one error that names the broker: what follows a missing
+//! answer could not be told apart. Whoever needs it again opens a new one.
 
 mod answers;
 mod error;

@@ -111,15 +111,16 @@ impl Group {
         })
     }
 
+    fn running(&mut self) -> Vec<&mut Member> {
+        let mut running: Vec<&mut Member> = self.members.iter_mut().collect();
+        running.retain_mut(|m| m.0.is_running());
+        running
+    }
+
     /// Waits until the group consists of those that run, each with its share.
     #[track_caller]
     fn is_whole(&mut self, port: u16, why: &str) {
-        let running = |m: &mut Member| m.0.is_running();
-        let mut running: Vec<&mut Member> = self
-            .members
-            .iter_mut()
-            .filter_map(|m| running(m).then_some(m))
-            .collect();
+        let mut running = self.running();
         wait_until(why, LIMIT, || {
             running.iter_mut().all(|m| m.rebalances() > 0) && stable_members(port) == Some(running.len())
         });
@@ -127,8 +128,7 @@ impl Group {
 
     /// Those that run leave in order.
     fn leave(&mut self) {
-        let mut running: Vec<&mut Member> = self.members.iter_mut().collect();
-        running.retain_mut(|m| m.0.is_running());
+        let running = self.running();
         running.iter().for_each(|m| m.0.signal("TERM"));
         for member in running {
             member.0.wait(LIMIT);
