@@ -273,8 +273,8 @@ impl Consumer {
         self.wakeup.clone()
     }
 
-    /// Commits the positions, if that is automatic, waits for commits under way, leaves the group and closes
-    /// the connections; at most `request.timeout.ms` for all of it.
+    /// Commits the positions, if that is automatic, waits for commits under way, leaves the group, of which it
+    /// has told the coordinator then, and closes the connections; at most `request.timeout.ms` for all of it.
     ///
     /// # Errors
     /// None so far: what fails is logged.
@@ -287,7 +287,7 @@ impl Consumer {
             self.wait(Effort::Idle, Some(deadline)).await?;
         }
         self.leave();
-        self.lanes.close(&mut self.inbox).await;
+        self.lanes.close(&mut self.inbox, deadline).await;
         Ok(())
     }
 

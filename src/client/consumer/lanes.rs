@@ -16,7 +16,7 @@ use crate::client::broker_client::BrokerClient;
 use crate::client::connection::{Connection, ConnectionSettings, Error, Result};
 use crate::client::metadata::{HostPort, Metadata};
 use crate::protocol::Request;
-use crate::util::clock::Clock;
+use crate::util::clock::{Clock, Mono};
 
 /// Requests that may wait for one broker's connection. There are never so many: a consumer has a bounded
 /// number of each kind under way.
@@ -49,6 +49,9 @@ pub(super) struct Lanes<E> {
     data: Arc<BrokerClient>,
     control: Arc<BrokerClient>,
     queues: HashMap<(Kind, HostPort), mpsc::Sender<Job>>,
+    /// The lanes of [`Kind::Control`].
+    controls: JoinSet<()>,
+    /// All else.
     tasks: JoinSet<()>,
     events: mpsc::Sender<E>,
     patience: Duration,
@@ -76,6 +79,7 @@ impl<E: Send + 'static> Lanes<E> {
             data: client(),
             control: client(),
             queues: HashMap::new(),
+            controls: JoinSet::new(),
             tasks: JoinSet::new(),
             events,
             patience: settings.request_timeout,
@@ -129,11 +133,10 @@ impl<E: Send + 'static> Lanes<E> {
 
     fn queue(&mut self, kind: Kind, at: &HostPort) -> &mpsc::Sender<Job> {
         while self.tasks.try_join_next().is_some() {}
-        let client = match kind {
-            Kind::Data => &self.data,
-            Kind::Control => &self.control,
+        let (client, tasks) = match kind {
+            Kind::Data => (&self.data, &mut self.tasks),
+            Kind::Control => (&self.control, &mut self.controls),
         };
-        let tasks = &mut self.tasks;
         self.queues.entry((kind, at.clone())).or_insert_with(|| {
             let (queue, jobs) = mpsc::channel(QUEUE);
             tasks.spawn(lane(
@@ -178,15 +181,23 @@ impl<E: Send + 'static> Lanes<E> {
         });
     }
 
-    /// Sends nothing more and closes the connections, those of [`Kind::Control`] after the answers that are
-    /// due.
-    pub(super) async fn close(mut self, inbox: &mut mpsc::Receiver<E>) {
+    /// Takes no more requests and closes the connections, those of [`Kind::Control`] after all that was given to
+    /// them is sent and answered, or at the deadline: a coordinator that never hears that a member leaves waits for it.
+    pub(super) async fn close(mut self, inbox: &mut mpsc::Receiver<E>, deadline: Mono) {
         self.queues.clear();
         // Nobody takes the events any more, and nobody shall wait to deliver one.
         inbox.close();
         while inbox.try_recv().is_ok() {}
         self.tasks.shutdown().await;
-        self.control.close().await;
+        let (controls, control) = (&mut self.controls, &self.control);
+        let in_order = async {
+            while controls.join_next().await.is_some() {}
+            control.close().await;
+        };
+        tokio::select! {
+            () = in_order => {}
+            () = self.clock.sleep_until(deadline) => {}
+        }
     }
 }
 
@@ -234,24 +245,35 @@ async fn delivered(answers: &mut VecDeque<Wait>) {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::protocol::groups::{ErrorOnlyResponse, HeartbeatRequest};
+    use crate::protocol::groups::{ErrorOnlyResponse, HeartbeatRequest, LeaveGroupRequest};
     use crate::protocol::{RequestHeader, frame_response};
+    use crate::util::clock::WallMs;
     use crate::util::codec::Reader;
 
     const COUNT: i16 = 100;
+
+    /// More than anything takes on a busy machine.
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Sooner than any request gives up.
+    const DUE: Duration = Duration::from_secs(1);
+
+    async fn read_request(socket: &mut TcpStream) -> RequestHeader {
+        let size = socket.read_i32().await.unwrap();
+        let mut frame = vec![0; usize::try_from(size).unwrap()];
+        socket.read_exact(&mut frame).await.unwrap();
+        RequestHeader::decode(&mut Reader::new(frame.into())).unwrap()
+    }
 
     /// Answers nothing before it has all requests; then the n-th with the error n.
     async fn all_at_once(listener: TcpListener) {
         let (mut socket, _) = listener.accept().await.unwrap();
         let mut answers = vec![];
         for error in 0..COUNT {
-            let size = socket.read_i32().await.unwrap();
-            let mut frame = vec![0; usize::try_from(size).unwrap()];
-            socket.read_exact(&mut frame).await.unwrap();
-            let header = RequestHeader::decode(&mut Reader::new(frame.into())).unwrap();
+            let header = read_request(&mut socket).await;
             answers.extend_from_slice(&frame_response(
                 &ErrorOnlyResponse { error },
                 0,
@@ -265,18 +287,8 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn answers_come_in_the_order_of_the_requests() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let at = HostPort {
-            host: "127.0.0.1".into(),
-            port: listener.local_addr().unwrap().port().into(),
-        };
+        let (at, mut lanes, mut events) = lanes_to(&listener);
         let broker = tokio::spawn(all_at_once(listener));
-        let idle = Duration::from_secs(600);
-        let (mut lanes, mut events) = Lanes::new(
-            vec![at.clone()],
-            ConnectionSettings::default(),
-            Duration::ZERO,
-            idle,
-        );
         for _ in 0..COUNT {
             let request = HeartbeatRequest {
                 group_id: "g".into(),
@@ -290,7 +302,67 @@ mod tests {
             told.push(events.recv().await.unwrap());
         }
         assert!(told.iter().copied().eq(0..COUNT), "{told:?}");
-        lanes.close(&mut events).await;
+        lanes.close(&mut events, Mono::default() + DUE).await;
         broker.await.unwrap();
+    }
+
+    fn lanes_to(listener: &TcpListener) -> (HostPort, Lanes<i16>, mpsc::Receiver<i16>) {
+        let at = HostPort {
+            host: "127.0.0.1".into(),
+            port: listener.local_addr().unwrap().port().into(),
+        };
+        // Its time stands still, but for who moves it.
+        let settings = ConnectionSettings {
+            clock: Clock::manual(WallMs(0)),
+            ..ConnectionSettings::default()
+        };
+        let idle = Duration::from_secs(600);
+        let (lanes, events) = Lanes::new(vec![at.clone()], settings, Duration::ZERO, idle);
+        (at, lanes, events)
+    }
+
+    fn leave() -> LeaveGroupRequest {
+        LeaveGroupRequest {
+            group_id: "g".into(),
+            member_id: "m".into(),
+        }
+    }
+
+    /// Here no lane has run before all is closed.
+    #[tokio::test]
+    async fn what_a_coordinator_is_told_last_is_sent_and_answered_before_all_is_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (at, mut lanes, mut events) = lanes_to(&listener);
+        let broker = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let header = read_request(&mut socket).await;
+            let answer = frame_response(&ErrorOnlyResponse { error: 0 }, 0, header.correlation_id);
+            socket.write_all(&answer).await.unwrap();
+            assert_eq!(socket.read(&mut [0]).await.unwrap(), 0, "it is closed then");
+            header.key
+        });
+        lanes.call(Kind::Control, &at, leave(), |answer| answer.unwrap().error);
+        lanes.close(&mut events, Mono::default() + DUE).await;
+        let told = tokio::time::timeout(LONG, broker).await;
+        let told = told.expect("the coordinator is told").unwrap();
+        assert_eq!(told, LeaveGroupRequest::KEY as i16);
+    }
+
+    #[tokio::test]
+    async fn a_coordinator_that_does_not_answer_holds_up_no_end_beyond_its_deadline() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (at, mut lanes, mut events) = lanes_to(&listener);
+        let clock = lanes.clock.clone();
+        let broker = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            read_request(&mut socket).await;
+            clock.advance(DUE);
+            assert_eq!(socket.read(&mut [0]).await.unwrap(), 0, "it is cut then");
+        });
+        lanes.call(Kind::Control, &at, leave(), |_| 0);
+        let closed = lanes.close(&mut events, Mono::default() + DUE);
+        let (closed, broker) = tokio::join!(tokio::time::timeout(LONG, closed), broker);
+        closed.expect("it ends at its deadline");
+        broker.unwrap();
     }
 }
