@@ -375,8 +375,10 @@ impl Partition {
         self.standing().admits(decision)
     }
 
-    /// Stops copying: the controller took this replica off duty. A leader stays one.
+    /// Stops copying, once what is being taken over is: the controller took this replica off duty. A leader stays
+    /// one.
     pub(super) fn stop_following(&self) {
+        let _held = self.hold_alone();
         self.standing().stop_following();
     }
 

@@ -149,7 +149,10 @@ impl Partition {
 
     fn compare(&self, leader: BrokerId, log: &Arc<Log>, mut set: Bytes) -> Result<Piece> {
         loop {
-            let (verified, end) = (self.verified(leader, log), log.end().offset);
+            let end = log.end().offset;
+            let Some(verified) = self.verified(leader, log) else {
+                return Ok(Piece::Within);
+            };
             if verified >= end {
                 return Ok(Piece::Reached(set));
             }
@@ -177,14 +180,17 @@ impl Partition {
     fn compare_compacted(&self, leader: BrokerId, log: &Arc<Log>, set: Bytes) -> Result<Piece> {
         let mut theirs = Compacted::new(&set).map_err(log::Error::from)?;
         let Some(last) = theirs.last() else {
-            return Ok(match self.verified(leader, log) >= log.end().offset {
-                true => Piece::Reached(set),
-                false => Piece::Within,
+            return Ok(match self.verified(leader, log) {
+                Some(verified) if verified >= log.end().offset => Piece::Reached(set),
+                _ => Piece::Within,
             });
         };
         let rest = |from| Ok::<_, Error>(set.slice(position_of(&set, from).map_err(log::Error::from)?..));
         loop {
-            let (verified, end) = (self.verified(leader, log), log.end().offset);
+            let end = log.end().offset;
+            let Some(verified) = self.verified(leader, log) else {
+                return Ok(Piece::Within);
+            };
             if verified >= end {
                 return Ok(Piece::Reached(rest(end)?));
             }
@@ -212,10 +218,11 @@ impl Partition {
         }
     }
 
-    fn verified(&self, leader: BrokerId, log: &Log) -> Offset {
+    /// Up to where the copy is known to be the leader's; `None` if this broker does not follow it.
+    fn verified(&self, leader: BrokerId, log: &Log) -> Option<Offset> {
         let mut standing = self.standing();
-        let agreement = standing.following(leader);
-        agreement.map_or(0, |a| a.verified(log.end().offset))
+        let agreement = standing.following(leader)?;
+        Some(agreement.verified(log.end().offset))
     }
 
     fn equal_up_to(&self, leader: BrokerId, log: &Log, to: Offset) {

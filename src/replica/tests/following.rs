@@ -2,6 +2,7 @@
 //! new. The leader is a list of messages.
 
 use std::io::ErrorKind;
+use std::sync::mpsc;
 
 use bytes::Bytes;
 
@@ -323,6 +324,43 @@ async fn compacted_topics_differ_by_what_they_hold_not_by_what_was_cleaned() {
         .take_fetched(LEADER, &question, set.into(), 4, wall)
         .unwrap();
     assert_eq!(f.mine(), ["a", "b", "c", "x", "y"]);
+}
+
+#[tokio::test]
+async fn a_replica_that_is_taken_off_duty_while_it_compares_comes_to_an_end() {
+    let compact = LogConfig {
+        compact: true,
+        ..allowing(false)
+    };
+    let values: Vec<String> = (0..5000).map(|n: u32| n.to_string()).collect();
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    let mut compared = 0;
+    for _ in 0..100 {
+        let f = Following::new(compact.clone(), &values, 0, &values).await;
+        let question = f.partition.ask(LEADER, CONNECTION).unwrap().unwrap();
+        let (partition, set, wall) = (f.partition.clone(), entries(0, &values), f.case.clock.wall());
+        let (told, outcome) = mpsc::channel();
+        std::thread::spawn(move || {
+            told.send(None).unwrap();
+            let copied = partition.take_fetched(LEADER, &question, set, 0, wall);
+            told.send(Some(copied)).unwrap();
+        });
+        assert!(outcome.recv().unwrap().is_none(), "it begins");
+        let stopped = f
+            .case
+            .replicas
+            .stop_replicas(ControllerEpoch(1), false, vec![tp()]);
+        stopped.await.unwrap();
+        let copied = outcome.recv_timeout(Duration::from_secs(60));
+        let copied = copied.expect("it comes to an end").unwrap().unwrap();
+        assert!(f.partition.ask(LEADER, CONNECTION).unwrap().is_none());
+        // Else it was off duty before it began.
+        compared += usize::from(copied.counted);
+        if compared == 3 {
+            return;
+        }
+    }
+    panic!("it never began before it was taken off duty");
 }
 
 #[tokio::test]
