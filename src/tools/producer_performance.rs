@@ -194,7 +194,7 @@ impl Stats {
 }
 
 async fn measure(job: Job) -> ExitCode {
-    let clock = Clock::system();
+    let clock = job.settings.clock.clone();
     let stats = match Stats::new(clock.now()) {
         Ok(stats) => Arc::new(Mutex::new(stats)),
         Err(e) => {
@@ -204,10 +204,10 @@ async fn measure(job: Job) -> ExitCode {
     };
     let bytes = job.size as u64;
     let listener = {
-        let (stats, clock) = (stats.clone(), clock.clone());
-        move |sent_at: u64, result: &Result<Ack, producer::Error>| {
-            let sent_at = Mono(Duration::from_nanos(sent_at));
-            note(&stats, &clock, sent_at, bytes, result.as_ref().err());
+        let stats = stats.clone();
+        move |sent_at: u64, result: &Result<Ack, producer::Error>, ended_at: Mono| {
+            let taken = ended_at.since(Mono(Duration::from_nanos(sent_at)));
+            note(&stats, ended_at, taken, bytes, result.as_ref().err());
         }
     };
     let producer = Producer::start_with_listener(job.settings.clone(), Box::new(listener));
@@ -224,7 +224,8 @@ async fn measure(job: Job) -> ExitCode {
         let nanos = u64::try_from(sent_at.0.as_nanos()).unwrap_or(u64::MAX);
         if let Err(e) = producer.send_numbered(record, nanos).await {
             // The listener was not told.
-            note(&stats, &clock, sent_at, bytes, Some(&e));
+            let now = clock.now();
+            note(&stats, now, now.since(sent_at), bytes, Some(&e));
         }
     }
     producer.close(None).await;
@@ -237,12 +238,11 @@ async fn measure(job: Job) -> ExitCode {
 }
 
 /// Notes a record's end, and prints what is due.
-fn note(stats: &Mutex<Stats>, clock: &Clock, sent_at: Mono, bytes: u64, failure: Option<&producer::Error>) {
-    let now = clock.now();
+fn note(stats: &Mutex<Stats>, now: Mono, taken: Duration, bytes: u64, failure: Option<&producer::Error>) {
     let line = stats
         .lock()
         .expect("no code panics while holding this lock")
-        .record(now, now.since(sent_at), bytes);
+        .record(now, taken, bytes);
     if let Some(line) = line {
         println!("{line}");
     }

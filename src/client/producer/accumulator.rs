@@ -46,7 +46,7 @@ impl Rules {
         let waits_since = if batch.attempts > 0 {
             batch.last_attempt
         } else if queue.batches.len() > 1 {
-            batch.last_append
+            batch.followed
         } else {
             batch.last_attempt + self.linger
         };
@@ -67,7 +67,8 @@ pub(super) struct Batch {
     pub(super) deliveries: Vec<Delivered>,
     content: Content,
     last_attempt: Mono,
-    last_append: Mono,
+    /// When the next batch of its partition began.
+    followed: Mono,
 }
 
 #[derive(Debug)]
@@ -170,15 +171,6 @@ pub(super) struct Ready {
     pub(super) unknown_leaders: bool,
 }
 
-/// What became of an appended record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct AppendedTo {
-    /// The sender has something to do that it did not have before.
-    pub(super) wake: bool,
-    /// It began a batch.
-    pub(super) began: bool,
-}
-
 /// All batches of a producer that are not settled, but for those on their way.
 #[derive(Debug)]
 pub(super) struct Accumulator {
@@ -213,19 +205,18 @@ impl Accumulator {
         }
     }
 
-    /// Adds a record whose `reserved` bytes were taken from the producer's memory.
-    pub(super) fn append(
+    /// Adds a record to the batch of its partition that takes more. Its `reserved` bytes were taken from the producer's
+    /// memory. Returns whether the sender has something to do now, or if there is no such batch gives `delivered` back:
+    /// then a batch must [begin](Accumulator::begin).
+    pub(super) fn extend(
         &mut self,
-        now: Mono,
         (topic, partition): (&str, i32),
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
         reserved: usize,
         delivered: Delivered,
-    ) -> AppendedTo {
+    ) -> Result<bool, Delivered> {
         let most = self.rules.batch_messages.unwrap_or(usize::MAX);
-        let codec = self.rules.codec_of(topic);
-        let limit = self.plain_limit(codec);
+        let limit = self.plain_limit(self.rules.codec_of(topic));
         let queue = self.queues.get_mut(by(&(topic, partition)));
         if let Some(batch) = queue.and_then(|q| q.batches.back_mut())
             && let Content::Open(set) = &mut batch.content
@@ -234,21 +225,32 @@ impl Accumulator {
         {
             batch.deliveries.push(delivered);
             batch.reserved += reserved;
-            batch.last_append = now;
-            let full = batch.deliveries.len() >= most || set.len() >= limit;
-            return AppendedTo {
-                wake: full,
-                began: false,
-            };
+            return Ok(batch.deliveries.len() >= most || set.len() >= limit);
         }
+        Err(delivered)
+    }
+
+    /// As [`Accumulator::extend`], in a new batch, of which the sender is to know.
+    pub(super) fn begin(
+        &mut self,
+        now: Mono,
+        (topic, partition): (&str, i32),
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        reserved: usize,
+        delivered: Delivered,
+    ) {
+        let codec = self.rules.codec_of(topic);
         let partition = TopicPartition::new(topic, partition);
-        let mut set = SetBuilder::new(codec, limit);
+        let mut set = SetBuilder::new(codec, self.plain_limit(codec));
         // The first record always fits.
         let _ = set.append(key, value);
         let id = self.next_id;
         self.next_id += 1;
         self.unsettled.insert(id);
         let queue = self.queues.entry(At(partition.clone())).or_default();
+        if let Some(before) = queue.batches.back_mut() {
+            before.followed = now;
+        }
         queue.batches.push_back(Batch {
             partition,
             id,
@@ -257,12 +259,8 @@ impl Accumulator {
             deliveries: vec![delivered],
             content: Content::Open(set),
             last_attempt: now,
-            last_append: now,
+            followed: now,
         });
-        AppendedTo {
-            wake: true,
-            began: true,
-        }
     }
 
     /// How many bytes before compression are expected to become a full batch.

@@ -268,16 +268,13 @@ impl Producer {
     async fn enqueue(&self, record: Record, delivered: Delivered) -> Result<(), Error> {
         let shared = &self.shared;
         let settings = &shared.settings;
-        let mut now = settings.clock.now();
-        let deadline = now + settings.max_block;
+        // The clock is read where something waits or begins, not for each record.
+        let mut deadline = None;
+        let mut deadline = || *deadline.get_or_insert_with(|| settings.clock.now() + settings.max_block);
         let size = entry_size(record.key.as_deref(), record.value.as_deref());
         let partition = match self.known_partition(&record)? {
             Some(partition) => partition,
-            None => {
-                let partition = self.partition_of(&record, deadline).await?;
-                now = settings.clock.now();
-                partition
-            }
+            None => self.partition_of(&record, deadline()).await?,
         };
         if size > settings.max_request_size {
             return Err(Error::TooLarge {
@@ -295,16 +292,14 @@ impl Producer {
         }
         if shared.places.is_some() {
             self.take_place().await?;
-            now = settings.clock.now();
         }
-        if !self.take_free_memory(size) {
-            if let Err(e) = self.take_memory(size, deadline).await {
-                shared.give_back(1, 0);
-                return Err(e);
-            }
-            now = settings.clock.now();
+        if !self.take_free_memory(size)
+            && let Err(e) = self.take_memory(size, deadline()).await
+        {
+            shared.give_back(1, 0);
+            return Err(e);
         }
-        let appended = {
+        let wake = {
             let mut accumulator = shared.accumulator();
             // Under the lock, so that nothing is appended once close has looked.
             if shared.closed.load(Ordering::Relaxed) {
@@ -312,22 +307,19 @@ impl Producer {
                 shared.give_back(1, size);
                 return Err(Error::Closed);
             }
-            let appended = accumulator.append(
-                now,
-                (&record.topic, partition),
-                record.key.as_deref(),
-                record.value.as_deref(),
-                size,
-                delivered,
-            );
-            if appended.began {
-                shared
-                    .settled
-                    .send_replace(accumulator.first_unsettled().unwrap_or(u64::MAX));
+            let place = (&*record.topic, partition);
+            let content = (record.key.as_deref(), record.value.as_deref());
+            match accumulator.extend(place, content, size, delivered) {
+                Ok(full) => full,
+                Err(delivered) => {
+                    accumulator.begin(settings.clock.now(), place, content, size, delivered);
+                    let first = accumulator.first_unsettled().unwrap_or(u64::MAX);
+                    shared.settled.send_replace(first);
+                    true
+                }
             }
-            appended
         };
-        if appended.wake {
+        if wake {
             shared.wake.notify_one();
         }
         Ok(())

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::client::connection;
 use crate::cluster::TopicPartition;
 use crate::protocol::ErrorCode;
+use crate::util::clock::Mono;
 
 /// Why a record was not delivered, or may not have been.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -87,9 +88,10 @@ pub struct Ack {
 /// Told once what became of a record.
 pub type Callback = Box<dyn FnOnce(Result<Ack, Error>) + Send>;
 
-/// Told what became of each record that was sent with a number, see [`send_numbered`](super::Producer::send_numbered). It runs on the
-/// producer's own task and must be short.
-pub type Listener = Box<dyn Fn(u64, &Result<Ack, Error>) + Send + Sync>;
+/// Told what became of each record that was sent with a number, see [`send_numbered`](super::Producer::send_numbered), and
+/// when, by the clock of the producer's settings: one moment for all that were sent in one batch. It runs on the producer's
+/// own task and must be short.
+pub type Listener = Box<dyn Fn(u64, &Result<Ack, Error>, Mono) + Send + Sync>;
 
 /// A record's end, which may come later.
 #[derive(Debug)]
@@ -117,7 +119,7 @@ pub(super) enum Delivered {
 }
 
 impl Delivered {
-    pub(super) fn settle(self, listener: Option<&Listener>, result: &Result<Ack, Error>) {
+    pub(super) fn settle(self, listener: Option<&Listener>, result: &Result<Ack, Error>, at: Mono) {
         match self {
             Delivered::Future(f) => {
                 let _ = f.send(result.clone());
@@ -125,7 +127,7 @@ impl Delivered {
             Delivered::Callback(f) => f(result.clone()),
             Delivered::Number(number) => {
                 if let Some(listener) = listener {
-                    listener(number, result);
+                    listener(number, result, at);
                 }
             }
         }

@@ -272,7 +272,7 @@ impl Shared {
     /// Tells every record of the batch its end, gives its memory back and wakes those who wait for
     /// the batch. `result` gets a record's place in the batch and gives its offset, -1 if unknown.
     pub(super) fn settle(&self, mut batch: Batch, result: impl Fn(i64) -> Result<i64, Error>) {
-        let records = batch.deliveries.len();
+        let (at, records) = (self.settings.clock.now(), batch.deliveries.len());
         let mut end = Ok(Ack {
             partition: batch.partition.clone(),
             offset: -1,
@@ -289,7 +289,7 @@ impl Shared {
                 }
                 (Err(e), _) => end = Err(e),
             }
-            delivered.settle(self.listener.0.as_ref(), &end);
+            delivered.settle(self.listener.0.as_ref(), &end, at);
         }
         self.give_back(records, batch.reserved);
         let mut accumulator = self.accumulator();

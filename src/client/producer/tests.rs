@@ -174,8 +174,8 @@ async fn offsets_count_up_from_the_batchs_base() {
 async fn the_listener_is_told_each_numbers_end_in_order() {
     let broker = scripted(&[Reaction::Refuse(10)]).await;
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    let listener = move |number, end: &Result<Ack, Error>| {
-        let _ = tell.send((number, end.as_ref().ok().map(|ack| ack.offset)));
+    let listener = move |number, end: &Result<Ack, Error>, at| {
+        let _ = tell.send(((number, end.as_ref().ok().map(|ack| ack.offset)), at));
     };
     let lingers = ProducerSettings {
         linger: Duration::from_secs(60),
@@ -190,14 +190,17 @@ async fn the_listener_is_told_each_numbers_end_in_order() {
     p.send_numbered(record("d"), 0).await.unwrap();
     p.close(None).await;
     assert_eq!(c.await.unwrap().offset, 42);
-    let mut ends = Vec::new();
-    while let Ok(end) = told.try_recv() {
+    let (mut ends, mut moments) = (Vec::new(), Vec::new());
+    while let Ok((end, at)) = told.try_recv() {
         ends.push(end);
+        moments.push(at);
     }
     assert_eq!(
         ends,
         [(u64::MAX, None), (7, Some(40)), (7, Some(41)), (0, Some(43))]
     );
+    assert!(moments[0] < moments[1], "{moments:?}");
+    assert!(moments[1..].iter().all(|at| *at == moments[1]), "{moments:?}");
     assert!(matches!(
         p.send_numbered(record("e"), 1).await,
         Err(Error::Closed)

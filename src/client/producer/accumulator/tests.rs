@@ -26,17 +26,15 @@ fn one_leader(_: &TopicPartition) -> Option<BrokerId> {
     Some(BROKER)
 }
 
+/// Adds a record, and says whether the sender is to be woken.
 fn add(a: &mut Accumulator, now: u64, partition: i32) -> bool {
     let (tx, _) = tokio::sync::oneshot::channel();
-    a.append(
-        at(now),
-        ("t", partition),
-        None,
-        Some(&[7; 74]),
-        100,
-        Delivered::Future(tx),
-    )
-    .wake
+    let (place, record) = (("t", partition), (None, Some(&[7; 74][..])));
+    let added = a.extend(place, record, 100, Delivered::Future(tx));
+    added.unwrap_or_else(|delivered| {
+        a.begin(at(now), place, record, 100, delivered);
+        true
+    })
 }
 
 fn drain(a: &mut Accumulator, now: u64) -> Vec<Batch> {
