@@ -1,12 +1,17 @@
-//! One peer: reads a frame, awaits its answer, writes it, and again, all in one task.
+//! One peer: reads a frame, awaits its answer, writes it, and again, all in one task. Requests are handled one after the
+//! other; what one read brought and can be answered at once is answered in one write.
 //!
 //! What arrived before the peer closed is still handled: requests that need no answer (acks 0) are
 //! not lost by a client that sends and goes.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use ::log::{debug, info, warn};
@@ -15,9 +20,9 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::answers::{Answers, Due};
 use super::frames::{FIRST, Frames};
 use super::limits::{Held, Limits};
-use super::send::send;
 use super::service::{Incoming, Reply, Service, Times};
 use crate::cluster::SecurityProtocol;
 use crate::protocol::{ApiKey, RequestHeader};
@@ -128,33 +133,40 @@ impl<S: Service> Connection<S> {
     }
 
     async fn serve(&mut self) -> End {
+        let mut answers = Answers::default();
+        let end = match self.serve_requests(&mut answers).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        // Those of requests before the one at which it ends; that is the end whether they arrive or not.
+        let _ = self.flush(&mut answers).await;
+        answers.into_gone().map_or(end, End::Io)
+    }
+
+    async fn serve_requests(&mut self, answers: &mut Answers) -> Result<Infallible, End> {
         let mut frames = Frames::new(self.request_max_bytes);
         let mut held = Held::default();
-        // Set when the peer no longer takes answers; what it sent before is read all the same.
-        let mut gone = None;
         loop {
-            let frame = match frames.next() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => match self.read(&mut frames, &mut held).await {
-                    Ok(()) => continue,
-                    Err(end) => return gone.unwrap_or(end),
-                },
-                Err(e) => return e.into(),
+            let Some(frame) = frames.next()? else {
+                self.flush(answers).await?;
+                self.read(&mut frames, &mut held).await?;
+                continue;
             };
-            match self.handle(frame, gone.is_some()).await {
-                Ok(()) => {}
-                // Not when a file fell short: this peer waits for bytes that never come.
-                Err(End::Io(e)) if e.kind() != io::ErrorKind::UnexpectedEof => gone = Some(End::Io(e)),
-                Err(end) => return end,
-            }
+            self.handle(frame, answers).await?;
             frames.trim(false);
             if frames.allocated() <= FIRST {
                 held = Held::default();
             }
             if self.activity.closing.load(Ordering::Relaxed) {
-                return End::Stopped;
+                return Err(End::Stopped);
             }
         }
+    }
+
+    async fn flush(&mut self, answers: &mut Answers) -> io::Result<()> {
+        let (service, activity, clock) = (&*self.service, &*self.activity, &self.clock);
+        let told = |sent: &[Due]| tell(service, activity, clock, sent);
+        answers.flush(&mut self.stream, told).await
     }
 
     /// Reads more bytes of the next frame.
@@ -202,9 +214,9 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Has one frame answered. With `gone`, only if it asks for something to be done, and the
-    /// answer is dropped.
-    async fn handle(&mut self, mut frame: BytesMut, gone: bool) -> Result<(), End> {
+    /// Has one frame answered; if nobody takes answers any more, only if it asks for something to be done. The answer
+    /// waits for those of requests that are here already, unless one of these has to wait.
+    async fn handle(&mut self, mut frame: BytesMut, answers: &mut Answers) -> Result<(), End> {
         let header = match header(&mut frame) {
             Ok(header) => header,
             Err(Unreadable::Silent(e)) => {
@@ -216,7 +228,7 @@ impl<S: Service> Connection<S> {
             }
             Err(Unreadable::Fatal(e)) => return Err(End::Refused(format!("request header: {e}"))),
         };
-        if gone && !leaves_a_mark(header.key) {
+        if answers.is_gone() && !leaves_a_mark(header.key) {
             return Ok(());
         }
         let (key, version) = (header.key, header.version);
@@ -228,7 +240,7 @@ impl<S: Service> Connection<S> {
             listener: self.listener,
         };
         let received = self.clock.now();
-        let reply = self.service.call(incoming).await;
+        let reply = self.ask(incoming, answers).await?;
         let answered = self.clock.now();
         match reply {
             Reply::Nothing => {
@@ -248,22 +260,47 @@ impl<S: Service> Connection<S> {
                 Ok(())
             }
             Reply::Close(why) => Err(End::Refused(why)),
-            Reply::Frame(_) if gone => Ok(()),
             Reply::Frame(response) => {
-                send(&mut self.stream, &response.parts).await?;
-                let times = Times {
+                let last = response.close_after;
+                let due = Due {
+                    key,
+                    tag: response.tag,
                     received,
                     answered,
-                    sent: self.clock.now(),
                 };
-                self.activity.touch(times.sent);
-                self.service.answered(key, response.tag, times);
-                if response.close_after {
+                if answers.push(response, due) {
+                    self.flush(answers).await?;
+                }
+                if last && !answers.is_gone() {
                     return Err(End::Refused("the answer was the last one".to_owned()));
                 }
                 Ok(())
             }
         }
+    }
+
+    /// Has the service answer. If that has to wait, what was answered before does not.
+    async fn ask(&mut self, incoming: Incoming, answers: &mut Answers) -> Result<Reply, End> {
+        let (service, activity, clock) = (&*self.service, &*self.activity, &self.clock);
+        let mut call = pin!(service.call(incoming));
+        if !answers.is_empty() {
+            let at_once = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
+            if let Poll::Ready(reply) = at_once {
+                return Ok(reply);
+            }
+            let told = |sent: &[Due]| tell(service, activity, clock, sent);
+            answers.flush(&mut self.stream, told).await?;
+        }
+        Ok(call.await)
+    }
+}
+
+/// Notes that these answers have gone to the socket.
+fn tell<S: Service>(service: &S, activity: &Activity, clock: &Clock, sent: &[Due]) {
+    let now = clock.now();
+    activity.touch(now);
+    for due in sent {
+        service.answered(due.key, due.tag, due.sent(now));
     }
 }
 

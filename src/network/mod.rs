@@ -9,6 +9,7 @@
 //! no socket), [`connection`] (one peer), [`send`] (bytes and file slices to a socket), [`limits`]
 //! (what all connections share), [`listener`] (accepting, sweeping, stopping).
 
+mod answers;
 mod connection;
 mod frames;
 mod limits;

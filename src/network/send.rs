@@ -10,7 +10,7 @@ use super::service::Part;
 use crate::util::fs::FileSlice;
 
 /// Slices of memory handed to one write at most.
-const VECTORS: usize = 16;
+pub(super) const VECTORS: usize = 16;
 
 /// Writes all of `parts`.
 ///

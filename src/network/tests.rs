@@ -23,6 +23,8 @@ use crate::util::shutdown::Shutdown;
 struct Echo {
     seen: Mutex<Vec<(Option<String>, Vec<u8>)>>,
     unreadable: Arc<Mutex<Vec<io::Error>>>,
+    /// When each answer had gone.
+    sent: Mutex<Vec<Mono>>,
     go_on: Notify,
 }
 
@@ -34,6 +36,10 @@ impl Echo {
 }
 
 impl Service for Echo {
+    fn answered(&self, _: i16, _: u8, times: Times) {
+        self.sent.lock().unwrap().push(times.sent);
+    }
+
     async fn call(&self, request: Incoming) -> Reply {
         let body = request.body;
         self.seen
@@ -186,6 +192,54 @@ async fn pipelined_requests_are_answered_in_order_and_a_waiting_one_holds_back_t
         let (id, body) = answer(&mut client).await.unwrap();
         assert_eq!(id, i);
         assert_eq!(body.len(), if i == 1 { 2 } else { i as usize * 97 });
+    }
+}
+
+#[tokio::test]
+async fn what_came_together_is_answered_together() {
+    let server = Server::ordinary();
+    let mut client = server.connect().await;
+    let together: BytesMut = (0..10).flat_map(|i| request(3, i, b"a")).collect();
+    client.write_all(&together).await.unwrap();
+    for i in 0..10 {
+        assert_eq!(answer(&mut client).await, Some((i, b"a".to_vec())));
+    }
+    until(|| server.echo.sent.lock().unwrap().len() == 10).await;
+    let sent = server.echo.sent.lock().unwrap().clone();
+    assert!(sent.iter().all(|at| *at == sent[0]), "{sent:?}");
+}
+
+#[tokio::test]
+async fn no_answer_waits_for_a_request_that_waits_or_behind_which_the_connection_ends() {
+    let server = Server::ordinary();
+    let mut client = server.connect().await;
+    let bodies: [&[u8]; 6] = [b"a", b"b", b"w", b"d", b"e", b"c"];
+    let all: BytesMut = (0..)
+        .zip(bodies)
+        .flat_map(|(i, body)| request(3, i, body))
+        .collect();
+    client.write_all(&all).await.unwrap();
+    for i in 0..5 {
+        if i == 2 {
+            server.echo.go_on.notify_one();
+        }
+        let (id, body) = answer(&mut client).await.unwrap();
+        assert_eq!((id, &body[..]), (i, bodies[i as usize]));
+    }
+    closed(&mut client).await;
+}
+
+#[tokio::test]
+async fn many_small_answers_to_what_came_together_arrive_whole() {
+    let server = Server::ordinary();
+    let mut client = server.connect().await;
+    // More than go in one write, between some with files.
+    let body = |i: i32| if i % 50 == 49 { &b"f"[..] } else { b"a" };
+    let all: BytesMut = (0..200).flat_map(|i| request(3, i, body(i))).collect();
+    client.write_all(&all).await.unwrap();
+    for i in 0..200 {
+        let (id, answered) = answer(&mut client).await.unwrap();
+        assert_eq!((id, answered.len() > 1), (i, i % 50 == 49));
     }
 }
 
