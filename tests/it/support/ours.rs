@@ -107,7 +107,8 @@ impl Pair {
         let dir = || tempfile::tempdir().expect("the temporary folder can be written");
         let dirs = [dir(), dir()];
         let mut pair = Pair {
-            zookeeper: zookeeper(dirs[0].path()),
+            // A dead broker's session ends soon.
+            zookeeper: zookeeper_with(dirs[0].path(), super::free_port(), SHORT_SESSIONS),
             dirs,
             ports: [super::free_port(), super::free_port()],
             brokers: [None, None],
@@ -161,6 +162,13 @@ impl Pair {
             broker.program.stop(LIMIT);
         }
         self.revive(id);
+    }
+
+    /// How many such lines the brokers that run have logged since they were started.
+    pub fn logged(&self, is: impl Fn(&str) -> bool) -> usize {
+        let running = self.brokers.iter().flatten();
+        let lines = running.flat_map(|broker| broker.program.stdout());
+        lines.filter(|line| is(line)).count()
     }
 
     /// Waits until a broker knows that both have all of these topics.

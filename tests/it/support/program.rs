@@ -124,6 +124,11 @@ impl Program {
         self.stdout.lock().expect("a reader panicked").clone()
     }
 
+    /// The lines of standard output so far but for the first `skipped`.
+    pub fn stdout_from(&self, skipped: usize) -> Vec<String> {
+        self.stdout.lock().expect("a reader panicked")[skipped..].to_vec()
+    }
+
     /// All lines of standard error so far.
     pub fn stderr(&self) -> Vec<String> {
         self.stderr.lock().expect("a reader panicked").clone()
