@@ -89,6 +89,8 @@ pub(super) struct Connection<S> {
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
     pub(super) listener: SecurityProtocol,
+    /// Unlike all others of this process.
+    pub(super) number: u64,
     pub(super) service: Arc<S>,
     pub(super) limits: Arc<Limits>,
     pub(super) activity: Arc<Activity>,
@@ -238,6 +240,7 @@ impl<S: Service> Connection<S> {
             peer: self.peer,
             local: self.local,
             listener: self.listener,
+            connection: self.number,
         };
         let received = self.clock.now();
         let reply = self.ask(incoming, answers).await?;

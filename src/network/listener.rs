@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::log::{debug, error, info, warn};
@@ -224,11 +225,13 @@ impl<S: Service> Serving<S> {
         }
         let local = stream.local_addr().unwrap_or(self.listener.local);
         let activity = Arc::new(Activity::new(self.listener.clock.now()));
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let connection = Connection {
             stream,
             peer,
             local: SocketAddr::new(local.ip().to_canonical(), local.port()),
             listener: self.listener.endpoint.protocol,
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             service: self.service.clone(),
             limits: self.listener.limits.clone(),
             activity: activity.clone(),

@@ -48,6 +48,8 @@ pub struct Incoming {
     pub local: SocketAddr,
     /// The protocol of the listener that it came in on.
     pub listener: SecurityProtocol,
+    /// Of the connection that it came in on; no two of this process have the same.
+    pub connection: u64,
 }
 
 /// What becomes of a request.

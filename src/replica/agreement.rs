@@ -8,7 +8,7 @@
 //!     │                │                  cut there ──────────────────────┘
 //!     │                └ differs below: look back further, compare again, cut where a long
 //!     │                  stretch before it is equal
-//!     └ another leader, a decision that was missed, a new connection
+//!     └ another leader, a decision that was missed, a new connection, a leader that says it is none
 //! ```
 //!
 //! 0.9.0.1 cuts every new follower to its high watermark, which trails what the leader acknowledged by one

@@ -78,6 +78,18 @@ pub struct Read {
     pub high_watermark: Offset,
     /// Where the read began, and the messages.
     pub fetched: Fetched,
+    /// The leadership that answers.
+    pub(super) term: Option<Term>,
+}
+
+/// How often a question is read for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Round {
+    /// It has come, over the connection of that number.
+    First(u64),
+    /// It is looked at again, after a wait that began in that leadership: a follower that has gone since must not seem to
+    /// be there, and one that asked an earlier leadership must not be told by this one.
+    Again(Option<Term>),
 }
 
 impl Partition {
@@ -250,8 +262,7 @@ impl Partition {
         self.standing().replicated(last, least)
     }
 
-    /// Reads. A follower's question tells what it has; `is_new` says that it is not merely looked at again.
-    /// Returns with the answer the set that should be in sync from now on, if the follower has caught up
+    /// Reads. A follower's question tells what it has. Returns with the answer the set that should be in sync from now on, if the follower has caught up
     /// and is to join; it is proposed already.
     ///
     /// # Errors
@@ -261,7 +272,7 @@ impl Partition {
         offset: Offset,
         max_bytes: i32,
         reader: Reader,
-        is_new: bool,
+        round: Round,
         now: Mono,
     ) -> (Result<Read>, Option<LeaderAndIsr>) {
         let held = self.hold();
@@ -269,11 +280,15 @@ impl Partition {
             Ok(log) => log,
             Err(e) => return (Err(e), None),
         };
-        let high_watermark = self.high_watermark();
+        let (high_watermark, term) = {
+            let standing = self.standing();
+            (standing.high_watermark().offset, standing.term())
+        };
         let answer = |fetched: crate::log::Result<Fetched>| match fetched {
             Ok(fetched) => Ok(Read {
                 high_watermark,
                 fetched,
+                term,
             }),
             Err(e) => Err(e.into()),
         };
@@ -281,10 +296,15 @@ impl Partition {
             return (answer(log.read(offset, max_bytes, Some(high_watermark))), None);
         };
         let end = log.end().offset;
-        let fetched = log.read(offset, max_bytes, None);
-        if !is_new {
-            return (answer(fetched), None);
+        let connection = match round {
+            Round::Again(asked) if asked != term => return (Err(Error::NotLeader(self.id.clone())), None),
+            Round::Again(_) => return (answer(log.read(offset, max_bytes, None)), None),
+            Round::First(connection) => connection,
+        };
+        if let Err(e) = self.standing().asked(follower, connection) {
+            return (Err(e), None);
         }
+        let fetched = log.read(offset, max_bytes, None);
         let at = fetched.as_ref().ok().map(|f| f.at);
         let noted = self.standing().fetched(follower, at, end, now);
         let change = match noted {

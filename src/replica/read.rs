@@ -13,14 +13,17 @@ use crate::util::blocking;
 use super::delayed::{fetch_done, fetch_worth};
 use super::error::{Error, Result};
 use super::manager::ReplicaManager;
-use super::partition::{Partition, Read, Reader};
+use super::partition::{Partition, Read, Reader, Round};
 use super::purgatory::wait_until;
+use super::term::Term;
 
 /// What holds for all partitions of a fetch.
 #[derive(Clone, Copy, Debug)]
 pub struct Fetch {
     /// Who reads.
     pub reader: Reader,
+    /// Over which connection: all that a follower is told over one between two errors is of one leadership.
+    pub connection: u64,
     /// How long to wait for `min_bytes`; zero answers at once.
     pub max_wait: Duration,
     /// How many bytes are worth an answer.
@@ -43,6 +46,8 @@ pub struct Wish {
 /// One partition's place in a fetch that waits.
 struct Waits {
     partition: Arc<Partition>,
+    /// The leadership that it waits for.
+    term: Option<Term>,
     from: LogPosition,
     max_bytes: i32,
 }
@@ -53,7 +58,7 @@ impl ReplicaManager {
     /// Without an error, and with fewer than `min_bytes`, waits until there is more or `max_wait` has
     /// passed, and then reads again: whatever is there is the answer. Losing the lead ends the wait.
     pub async fn fetch(&self, fetch: Fetch, wishes: &[Wish]) -> Vec<Result<Read>> {
-        let (first, waits) = self.read_all(&fetch, wishes, true);
+        let (first, waits) = self.read_all(&fetch, wishes, &[]);
         let bytes: usize = first.iter().flatten().map(bytes_of).sum();
         let enough = i64::try_from(bytes).unwrap_or(i64::MAX) >= i64::from(fetch.min_bytes);
         if fetch.max_wait.is_zero() || wishes.is_empty() || enough || first.iter().any(Result::is_err) {
@@ -63,7 +68,7 @@ impl ReplicaManager {
         // The slices hold files open; nobody needs those while waiting.
         drop(first);
         self.await_data(&fetch, &waits).await;
-        let (second, read) = self.read_all(&fetch, wishes, false);
+        let (second, read) = self.read_all(&fetch, wishes, &waits);
         self.count(&second, &read);
         second
     }
@@ -105,19 +110,24 @@ impl ReplicaManager {
         }
     }
 
-    /// Reads, and tells of each partition that can be read where in it. Not `is_new` is what is only looked
-    /// at again after a wait: a follower that has gone since must not seem to be there.
-    fn read_all(&self, fetch: &Fetch, wishes: &[Wish], is_new: bool) -> (Vec<Result<Read>>, Vec<Waits>) {
+    /// Reads, and tells of each partition that can be read where in it. `waited` is what was told so before a
+    /// wait, of all `wishes`, or nothing.
+    fn read_all(&self, fetch: &Fetch, wishes: &[Wish], waited: &[Waits]) -> (Vec<Result<Read>>, Vec<Waits>) {
         let mut left = fetch.limit;
         let mut waits = Vec::with_capacity(wishes.len());
         let mut results = Vec::with_capacity(wishes.len());
-        for wish in wishes {
+        for (i, wish) in wishes.iter().enumerate() {
             let max_bytes = wish.max_bytes.min(i32::try_from(left).unwrap_or(i32::MAX));
-            let read = self.read_one(fetch.reader, wish, max_bytes, is_new);
+            let round = match waited.get(i) {
+                None => Round::First(fetch.connection),
+                Some(waited) => Round::Again(waited.term),
+            };
+            let read = self.read_one(fetch.reader, wish, max_bytes, round);
             if let Ok((partition, read)) = &read {
                 left = left.saturating_sub(bytes_of(read));
                 waits.push(Waits {
                     partition: partition.clone(),
+                    term: read.term,
                     from: read.fetched.at,
                     max_bytes,
                 });
@@ -132,13 +142,13 @@ impl ReplicaManager {
         reader: Reader,
         wish: &Wish,
         max_bytes: i32,
-        is_new: bool,
+        round: Round,
     ) -> Result<(Arc<Partition>, Read)> {
         let id = &wish.partition;
         let partition = self.replica_for(id, reader)?;
         let now = self.clock.now();
         let (read, change) =
-            blocking::in_place(|| partition.read(wish.offset, max_bytes, reader, is_new, now));
+            blocking::in_place(|| partition.read(wish.offset, max_bytes, reader, round, now));
         if let Some(change) = change {
             let joins = matches!(reader, Reader::Follower(id) if change.isr.contains(&id));
             let meter = match joins {

@@ -10,6 +10,7 @@
 //! A replica becomes leader with all that it holds, also with a tail that the last leader never had; it
 //! becomes follower with all that it holds, too, and [`Agreement`] finds out what to cut.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ::log::info;
@@ -91,6 +92,8 @@ pub struct Standing {
     agreement: Agreement,
     /// The high watermark that the leader told last, however far this copy goes.
     told: Offset,
+    /// Over which connection each follower asked last, and which leadership.
+    asked: BTreeMap<BrokerId, (u64, Term)>,
     /// It has led since the broker was started, and its log was cut after that.
     led: bool,
     cut_since_led: bool,
@@ -119,6 +122,7 @@ impl Standing {
             high_watermark: unplaced(0),
             agreement: Agreement::default(),
             told: 0,
+            asked: BTreeMap::new(),
             led: false,
             cut_since_led: false,
         }
@@ -309,6 +313,24 @@ impl Standing {
         }
     }
 
+    /// Notes that a follower asks over the connection of that number, before it is answered.
+    ///
+    /// All that a follower is told over one connection between two errors is of one leadership. What an earlier one told
+    /// it another leader's messages may have replaced here since, and it would take the next answer for the continuation:
+    /// its copy would differ from all others where nobody compares any more. An error makes it compare.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`], once, if it asked an earlier leadership of this broker over that connection.
+    pub fn asked(&mut self, follower: BrokerId, connection: u64) -> Result<()> {
+        let Some(term) = self.term.filter(|_| self.assigned.contains(&follower)) else {
+            return Ok(());
+        };
+        match self.asked.insert(follower, (connection, term)) {
+            Some((over, of)) if over == connection && of != term => Err(Error::NotLeader(self.id.clone())),
+            _ => Ok(()),
+        }
+    }
+
     /// Notes a follower's question for messages from `at` on, `None` if there is nothing at what it asked
     /// for, when the log ended at `end`. Returns the set that should be in sync from now on, if the
     /// follower is to join or has lost what it had; it is proposed already.
@@ -397,6 +419,16 @@ impl Standing {
                 self.isr.fenced();
                 false
             }
+        }
+    }
+
+    /// The leader did not answer a question but said that it does not lead: what it said before may be of a leadership
+    /// that has ended.
+    pub fn refused(&mut self, leader: BrokerId, question: &Question) {
+        if let Some(agreement) = self.following(leader)
+            && agreement.is_current(question)
+        {
+            agreement.doubt();
         }
     }
 

@@ -5,7 +5,7 @@ mod leading;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::isr_store::{Outcome, Store};
+use super::partition::Round;
 use super::*;
 use crate::cluster::{
     BrokerId, ControllerEpoch, LeaderAndIsr, LeaderEpoch, MetadataImage, SecurityProtocol, TopicPartition,
@@ -221,6 +222,7 @@ impl Case {
         tokio::spawn(async move {
             let fetch = Fetch {
                 reader: Reader::from_replica_id(reader),
+                connection: new_connection(),
                 max_wait: Duration::from_millis(wait_ms),
                 min_bytes,
                 limit: 1 << 30,
@@ -264,6 +266,12 @@ fn fetcher() -> FetcherSettings {
         receive_buffer_bytes: None,
         fetch_version: 1,
     }
+}
+
+/// The number of another connection.
+fn new_connection() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn tp() -> TopicPartition {

@@ -62,6 +62,7 @@ pub(super) async fn fetch(
                     {
                         // Decisions do not reach all brokers at once.
                         debug!("Broker {leader} does not lead partition {id} yet, or no more: {e}");
+                        one.partition.refused(leader, &one.question);
                         progress.retry(id, now, backoff);
                     } else {
                         replicas.cannot_copy(id, Some(one.question.offset), &e);

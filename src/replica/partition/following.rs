@@ -61,6 +61,12 @@ impl Partition {
         Ok(asked?)
     }
 
+    /// The leader answered that it does not lead: the copy is compared before more is taken over.
+    pub(in crate::replica) fn refused(&self, leader: BrokerId, question: &Question) {
+        let _held = self.hold();
+        self.standing().refused(leader, question);
+    }
+
     /// Takes over what the leader answered. Nothing if the question no longer counts.
     ///
     /// # Errors

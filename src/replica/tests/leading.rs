@@ -189,6 +189,32 @@ async fn consumers_stop_at_the_high_watermark_and_followers_read_to_the_end() {
 }
 
 #[tokio::test]
+async fn no_fetch_is_answered_by_another_leadership_than_it_asked() {
+    let case = Case::new();
+    case.decide(1, 0, &[1, 2], &[1, 2]).await.unwrap();
+    case.append(1, 0, 3).await.unwrap();
+    let partition = case.replicas.get("t", 0).unwrap();
+    let (follower, now) = (Reader::Follower(BrokerId(2)), case.clock.now());
+    let read = |round| partition.read(3, 1000, follower, round, now).0;
+    let term = read(Round::First(7)).unwrap().term;
+    assert!(term.is_some());
+    read(Round::Again(term)).unwrap();
+    case.decide(2, 1, &[1, 2], &[1, 2]).await.unwrap();
+    case.decide(1, 2, &[1, 2], &[1, 2]).await.unwrap();
+    // It has waited meanwhile.
+    assert!(matches!(code(read(Round::Again(term))), Error::NotLeader(_)));
+    // It asks anew: over the same connection it is told once.
+    assert!(matches!(code(read(Round::First(7))), Error::NotLeader(_)));
+    assert_eq!(case.high_watermark(), 3, "as it was");
+    let term = read(Round::First(7)).unwrap().term;
+    read(Round::Again(term)).unwrap();
+    // What a consumer is told does not depend on that.
+    let consumer = |round| partition.read(3, 1000, Reader::Consumer, round, now).0;
+    consumer(Round::First(7)).unwrap();
+    consumer(Round::Again(None)).unwrap();
+}
+
+#[tokio::test]
 async fn a_waiting_fetch_wakes_on_append_and_counts_bytes() {
     let case = Case::new();
     case.decide(1, 0, &[1], &[1]).await.unwrap();
@@ -223,6 +249,7 @@ async fn an_error_of_one_partition_is_answered_without_waiting_for_others() {
     case.decide(1, 0, &[1], &[1]).await.unwrap();
     let fetch = Fetch {
         reader: Reader::Consumer,
+        connection: new_connection(),
         max_wait: Duration::from_secs(60),
         min_bytes: 1,
         limit: 1 << 30,
@@ -316,6 +343,7 @@ async fn a_write_that_came_second_takes_over_the_version_that_stands_there() {
         tokio::spawn(async move {
             let fetch = Fetch {
                 reader: Reader::Follower(BrokerId(2)),
+                connection: new_connection(),
                 max_wait: Duration::ZERO,
                 min_bytes: 1,
                 limit: 1000,

@@ -53,6 +53,7 @@ pub(super) async fn fetch(
     let limit = (i32::MAX as usize).saturating_sub(2 * body_length + 1024);
     let fetch = Fetch {
         reader: Reader::from_replica_id(request.replica_id),
+        connection: who.connection,
         max_wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
         min_bytes: request.min_bytes,
         limit,

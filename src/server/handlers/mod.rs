@@ -39,6 +39,8 @@ pub(super) struct Caller {
     pub(super) listener: SecurityProtocol,
     /// Where the client is.
     pub(super) host: IpAddr,
+    /// The number of its connection.
+    pub(super) connection: u64,
 }
 
 /// The broker as its listeners see it.
@@ -71,6 +73,7 @@ impl Service for Dispatch {
             client_id: header.client_id.unwrap_or_default(),
             listener: request.listener,
             host: request.peer.ip(),
+            connection: request.connection,
         };
         let tag = request_metrics::tag(key, &request.body);
         let work = answer(&self.services, &who, key, version, request.body);

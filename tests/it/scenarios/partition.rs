@@ -5,9 +5,10 @@
 //!
 //! Script: `log a b c` (what is on the disk) | `checkpoint 2` | `decide leader 1 epoch 0 isr 1,2 [version 7]
 //! [replicas 1,2]` | `stop` (copying) | `append x y` | `waits 4` (acks=-1 for offset 4, min.insync.replicas 2) |
-//! `enough 2` (before an append) | `fetch 2 at 3` | `lag` (members behind for 10 s leave) | `written 8`,
+//! `enough 2` (before an append) | `fetch 2 at 3 [over 5]` | `lag` (members behind for 10 s leave) | `written 8`,
 //! `overtaken leader 2 epoch 3 isr 2 version 9`, `gone` (what came of the proposal) | `ask 2 [over 5]` (where
 //! to ask broker 2 from, over a connection) | `answer 2 watermark 4 x y` | `range 2 3..9` (the leader's log) |
+//! `refused 2` (it says that it does not lead) |
 //! `at 2000` (the time, in ms) | `show`.
 
 use std::convert::Infallible;
@@ -39,6 +40,8 @@ struct Story {
     now: Mono,
     proposal: Option<LeaderAndIsr>,
     question: Option<Question>,
+    /// The last one of a fetch of which the script does not say over which it comes.
+    connections: u64,
 }
 
 impl Default for Story {
@@ -50,6 +53,7 @@ impl Default for Story {
             now: Mono::default(),
             proposal: None,
             question: None,
+            connections: 1000,
         }
     }
 }
@@ -73,7 +77,23 @@ impl super::Core for Story {
             ["waits", offset] => {
                 writeln!(out, "{:?}", self.standing.replicated(number(offset), 2)).unwrap();
             }
-            ["fetch", id, "at", offset] => self.fetch(BrokerId(id.parse().unwrap()), number(offset), out),
+            ["fetch", id, "at", offset] => {
+                self.connections += 1;
+                self.fetch(
+                    BrokerId(id.parse().unwrap()),
+                    number(offset),
+                    self.connections,
+                    out,
+                );
+            }
+            ["fetch", id, "at", offset, "over", connection] => {
+                self.fetch(
+                    BrokerId(id.parse().unwrap()),
+                    number(offset),
+                    connection.parse().unwrap(),
+                    out,
+                );
+            }
             ["lag"] => {
                 let proposal = self.standing.drop_lagging(self.end(), LAG, self.now);
                 self.propose(proposal, out);
@@ -85,6 +105,11 @@ impl super::Core for Story {
             ["ask", leader, "over", connection] => self.ask(leader, connection.parse().unwrap(), out),
             ["answer", leader, "watermark", watermark, ref all @ ..] => {
                 self.answer(BrokerId(leader.parse().unwrap()), number(watermark), all, out);
+            }
+            ["refused", leader] => {
+                let question = self.question.take().expect("something was asked");
+                self.standing
+                    .refused(BrokerId(leader.parse().unwrap()), &question);
             }
             ["range", leader, range] => self.range(BrokerId(leader.parse().unwrap()), range, out),
             ["show"] => self.show(out),
@@ -130,7 +155,11 @@ impl Story {
         .unwrap();
     }
 
-    fn fetch(&mut self, follower: BrokerId, offset: i64, out: &mut String) {
+    fn fetch(&mut self, follower: BrokerId, offset: i64, connection: u64, out: &mut String) {
+        if let Err(e) = self.standing.asked(follower, connection) {
+            writeln!(out, "refuse: {e}").unwrap();
+            return;
+        }
         let there = (0..=self.end()).contains(&offset).then(|| place(offset));
         match self.standing.fetched(follower, there, self.end(), self.now) {
             Ok(proposal) => self.propose(proposal, out),

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 
 use kafka::cluster::{BrokerId, ControllerEpoch, LeaderAndIsr, TopicPartition};
 use kafka::log::LogPosition;
+use kafka::replica::Term;
 use kafka::replica::agreement::{Extent, Question, Range, Verdict};
 use kafka::replica::standing::{Change, Copy, Decision, Role, Standing};
 use kafka::util::clock::Mono;
@@ -66,6 +67,7 @@ pub struct Life {
 pub struct Parked {
     pub from: BrokerId,
     pub connection: u64,
+    pub term: Option<Term>,
     pub question: Question,
     pub until: u64,
 }
@@ -201,12 +203,16 @@ impl Broker {
     pub fn answer(
         &mut self,
         from: BrokerId,
+        connection: u64,
         question: &Question,
         now: Mono,
     ) -> (Option<Answer>, Option<LeaderAndIsr>) {
         let Some(life) = self.life.as_mut().filter(|l| l.standing.leads()) else {
             return (Some(Answer::NotLeader), None);
         };
+        if life.standing.asked(from, connection).is_err() {
+            return (Some(Answer::NotLeader), None);
+        }
         let end = self.disk.end();
         let high_watermark = life.standing.high_watermark().offset;
         let there = (0..=end).contains(&question.offset);
@@ -226,10 +232,10 @@ impl Broker {
     }
 
     /// Answers a fetch that waited.
-    pub fn answer_late(&self, question: &Question) -> Answer {
+    pub fn answer_late(&self, parked: &Parked) -> Answer {
         match &self.life {
-            Some(life) if life.standing.leads() => {
-                self.messages(question, life.standing.high_watermark().offset)
+            Some(life) if life.standing.leads() && life.standing.term() == parked.term => {
+                self.messages(&parked.question, life.standing.high_watermark().offset)
             }
             _ => Answer::NotLeader,
         }
@@ -279,7 +285,10 @@ impl Broker {
             return Ok(());
         }
         let (high_watermark, messages) = match answer {
-            Answer::NotLeader => return Ok(()),
+            Answer::NotLeader => {
+                life.standing.refused(leader, question);
+                return Ok(());
+            }
             Answer::OutOfRange(theirs) => {
                 match agreement.out_of_range(question.offset, extent, theirs, committed) {
                     Range::Again => {}

@@ -50,7 +50,7 @@ impl World {
 
     pub(super) fn request(&mut self, from: BrokerId, to: BrokerId, connection: u64, question: Question) {
         let (now, until) = (self.mono(), self.now + 500);
-        let (answer, proposal) = self.broker(to).answer(from, &question, now);
+        let (answer, proposal) = self.broker(to).answer(from, connection, &question, now);
         let number = self.broker(to).lives;
         if let Some(proposal) = proposal {
             self.propose(to, number, proposal);
@@ -58,14 +58,15 @@ impl World {
         match answer {
             Some(answer) => self.reply_later(from, to, connection, question, answer),
             None => {
-                let parked = Parked {
-                    from,
-                    connection,
-                    question,
-                    until,
-                };
                 if let Some(life) = &mut self.broker(to).life {
-                    life.parked.push(parked);
+                    let term = life.standing.term();
+                    life.parked.push(Parked {
+                        from,
+                        connection,
+                        term,
+                        question,
+                        until,
+                    });
                 }
             }
         }
@@ -141,7 +142,7 @@ impl World {
             .partition(|p| !leads || p.question.offset < end || p.until <= now);
         life.parked = left;
         for p in due {
-            let answer = self.broker(id).answer_late(&p.question);
+            let answer = self.broker(id).answer_late(&p);
             self.reply_later(p.from, id, p.connection, p.question, answer);
         }
         for (message, offset) in acknowledged {
