@@ -175,7 +175,10 @@ impl Reign {
             for live in difference.come.values() {
                 channels.open(&live.broker);
             }
-            let plan = brokers::started(&mut self.context, difference.come);
+            let come: Vec<BrokerId> = difference.come.keys().copied().collect();
+            let shared = brokers::shared_with(&self.context, &come);
+            let states = self.store.states(shared).await?;
+            let plan = brokers::started(&mut self.context, difference.come, states);
             self.carry_out(plan, channels).await?;
         }
         let now = self.clock.now();
@@ -406,7 +409,8 @@ impl Reign {
         registration: Option<i64>,
         channels: &Channels,
     ) -> Result<ShutdownReply> {
-        self.read_again(brokers::shared_with(&self.context, id)).await?;
+        self.read_again(brokers::shared_with(&self.context, &[id]))
+            .await?;
         Ok(match brokers::leaves(&mut self.context, id, registration) {
             Ok(plan) => {
                 self.carry_out(plan, channels).await?;

@@ -7,8 +7,8 @@ use ::log::info;
 use super::super::context::{CONTROLLER, Context, Ids, LiveBroker};
 use super::super::plan::{Aim, Plan};
 use super::super::state::{PartitionState, ReplicaState};
-use super::deletion;
-use crate::cluster::{BrokerId, TopicPartition};
+use super::{deletion, takeover};
+use crate::cluster::{BrokerId, LeaderAndIsr, TopicPartition};
 
 /// How the registered brokers differ from those known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,11 +91,26 @@ pub fn failed(context: &mut Context, gone: &[BrokerId], returning: &[BrokerId]) 
 
 /// Takes in brokers that came: they hear of everything and are told their roles, the others hear who
 /// lives, and partitions without a leader are tried again.
-pub fn started(context: &mut Context, come: BTreeMap<BrokerId, LiveBroker>) -> Plan {
+///
+/// `states` is what stands in ZooKeeper of the partitions that they share with others, with the transactions that wrote
+/// it. None of them is in an ISR unless its leader took it in while it was not registered, as it does with one that has
+/// lost ZooKeeper alone: such an entry says nothing of what it has now.
+pub fn started(
+    context: &mut Context,
+    come: BTreeMap<BrokerId, LiveBroker>,
+    states: BTreeMap<TopicPartition, (LeaderAndIsr, i64)>,
+) -> Plan {
     let ids: Vec<BrokerId> = come.keys().copied().collect();
     info!(target: CONTROLLER, "[Controller {}]: New broker startup callback for {}", context.me, Ids(&ids));
     context.brokers.extend(come);
     context.returning.clear();
+    for (at, (state, zxid)) in states {
+        if let Some(partition) = context.partition_mut(&at) {
+            let isr = state.isr.clone();
+            partition.leadership = Some(state);
+            takeover::distrust(context, &at, &isr, zxid);
+        }
+    }
     let mut plan = Plan::default();
     // Before any LeaderAndIsr: a follower refuses a leader that it has not heard of.
     plan.before.update_brokers();
@@ -212,11 +227,11 @@ pub fn leaves(
     Ok(plan)
 }
 
-/// Partitions of which the broker is one of several replicas.
-pub fn shared_with(context: &Context, id: BrokerId) -> Vec<TopicPartition> {
+/// Partitions of which one of these brokers is one of several replicas.
+pub fn shared_with(context: &Context, ids: &[BrokerId]) -> Vec<TopicPartition> {
     context
         .partitions()
-        .filter(|(_, p)| p.replicas.len() > 1 && p.replicas.contains(&id))
+        .filter(|(_, p)| p.replicas.len() > 1 && p.replicas.iter().any(|id| ids.contains(id)))
         .map(|(at, _)| at)
         .collect()
 }

@@ -46,9 +46,9 @@ pub fn load(
 }
 
 /// Notes who is in an ISR, written by the transaction `zxid`, from before its present registration: it went
-/// and came back while nobody acted as controller, and may have lost what made it a member. Nobody is noted if
-/// all that are there did.
-fn distrust(context: &mut Context, at: &TopicPartition, isr: &[BrokerId], zxid: i64) {
+/// and came back while nobody acted as controller, or its leader took it in while it was not registered, and may have lost
+/// what made it a member. Nobody is noted if all that are there did.
+pub(super) fn distrust(context: &mut Context, at: &TopicPartition, isr: &[BrokerId], zxid: i64) {
     let registered = isr.iter().filter_map(|id| context.brokers.get(id));
     let (returned, stayed): (Vec<_>, Vec<_>) = registered.partition(|live| live.czxid > zxid);
     if !returned.is_empty() && !stayed.is_empty() {

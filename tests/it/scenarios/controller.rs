@@ -286,7 +286,14 @@ impl Story {
             self.carry_out(plan, out);
         }
         if !difference.come.is_empty() {
-            let plan = brokers::started(&mut self.context, difference.come);
+            let come: Vec<BrokerId> = difference.come.keys().copied().collect();
+            let shared = brokers::shared_with(&self.context, &come);
+            let state = |at: &TopicPartition| Some((self.states.get(at)?.clone(), self.written[at]));
+            let states = shared
+                .into_iter()
+                .filter_map(|at| Some((at.clone(), state(&at)?)));
+            let states = states.collect();
+            let plan = brokers::started(&mut self.context, difference.come, states);
             self.carry_out(plan, out);
         }
         self.move_on(out);

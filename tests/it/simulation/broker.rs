@@ -56,6 +56,8 @@ pub struct Life {
     pub connections: BTreeMap<BrokerId, (u64, u64)>,
     /// A fetch is on its way, there or back.
     pub fetching: Option<u64>,
+    /// When it looks next who lags.
+    pub next_look: Mono,
     /// Followers' fetches that wait for more.
     pub parked: Vec<Parked>,
     /// Appends that wait for their replicas.
@@ -140,6 +142,7 @@ impl Broker {
             present: false,
             connections: BTreeMap::new(),
             fetching: None,
+            next_look: Mono::default(),
             parked: Vec::new(),
             waiting: Vec::new(),
         });

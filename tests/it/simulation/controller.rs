@@ -108,7 +108,8 @@ impl Controller {
             self.carry_out(plan, zookeeper);
         }
         if !difference.come.is_empty() {
-            let plan = brokers::started(&mut self.context, difference.come);
+            let states = zookeeper.state.iter().map(|state| (partition(), state.clone()));
+            let plan = brokers::started(&mut self.context, difference.come, states.collect());
             self.carry_out(plan, zookeeper);
         }
     }

@@ -19,8 +19,15 @@ impl World {
             broker.disk.synced = broker.disk.log.len();
         }
         let end = broker.disk.end();
-        if let Some(proposal) = life.standing.drop_lagging(end, LAG, now) {
-            self.propose(id, number, proposal);
+        let late = now.since(life.next_look);
+        if now >= life.next_look {
+            life.next_look = now + LAG / 2;
+            // Who stood still until now could not hear its followers either.
+            if late <= LAG / 2
+                && let Some(proposal) = life.standing.drop_lagging(end, LAG, now)
+            {
+                self.propose(id, number, proposal);
+            }
         }
         self.progress(id);
         self.fetch(id);
