@@ -7,7 +7,7 @@
 //!     ▲                            │ adopted (another write came first, leadership is still ours)
 //!     └────────────────────────────┘
 //!                                  └ fenced: another leader or epoch stands there; no more
-//!                                    proposals until the controller speaks
+//!                                    proposals, and nothing is agreed on, until the controller speaks
 //! ```
 //!
 //! While a proposal is being written nobody knows which set stands in ZooKeeper: until it is settled,
@@ -180,8 +180,11 @@ impl Isr {
     }
 
     /// Up to where all that count have copied, given the leader's own end; `None` while that of some
-    /// is unknown.
+    /// is unknown, and when another leadership stands in ZooKeeper: its leader may lack what all here have.
     pub fn high_watermark(&self, leader_end: LogPosition) -> Option<LogPosition> {
+        if self.fenced {
+            return None;
+        }
         let mut least = leader_end;
         let proposed = self.proposed.iter().flatten();
         for id in self.members.iter().chain(proposed).filter(|id| **id != self.me) {
@@ -248,7 +251,7 @@ impl Isr {
         self.zk_version = zk_version;
     }
 
-    /// Another leadership stands there. The old set counts until the controller tells.
+    /// Another leadership stands there: no set counts until the controller tells.
     pub fn fenced(&mut self) {
         self.proposed = None;
         self.fenced = true;
