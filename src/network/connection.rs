@@ -166,8 +166,7 @@ impl<S: Service> Connection<S> {
     }
 
     async fn flush(&mut self, answers: &mut Answers) -> io::Result<()> {
-        let (service, activity, clock) = (&*self.service, &*self.activity, &self.clock);
-        let told = |sent: &[Due]| tell(service, activity, clock, sent);
+        let told = tell(&*self.service, &self.activity, &self.clock);
         answers.flush(&mut self.stream, told).await
     }
 
@@ -284,26 +283,27 @@ impl<S: Service> Connection<S> {
 
     /// Has the service answer. If that has to wait, what was answered before does not.
     async fn ask(&mut self, incoming: Incoming, answers: &mut Answers) -> Result<Reply, End> {
-        let (service, activity, clock) = (&*self.service, &*self.activity, &self.clock);
-        let mut call = pin!(service.call(incoming));
+        let mut call = pin!(self.service.call(incoming));
         if !answers.is_empty() {
             let at_once = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
             if let Poll::Ready(reply) = at_once {
                 return Ok(reply);
             }
-            let told = |sent: &[Due]| tell(service, activity, clock, sent);
+            let told = tell(&*self.service, &self.activity, &self.clock);
             answers.flush(&mut self.stream, told).await?;
         }
         Ok(call.await)
     }
 }
 
-/// Notes that these answers have gone to the socket.
-fn tell<S: Service>(service: &S, activity: &Activity, clock: &Clock, sent: &[Due]) {
-    let now = clock.now();
-    activity.touch(now);
-    for due in sent {
-        service.answered(due.key, due.tag, due.sent(now));
+/// What notes that answers have gone to the socket.
+fn tell<S: Service>(service: &S, activity: &Activity, clock: &Clock) -> impl FnOnce(&[Due]) {
+    move |sent| {
+        let now = clock.now();
+        activity.touch(now);
+        for due in sent {
+            service.answered(due.key, due.tag, due.sent(now));
+        }
     }
 }
 

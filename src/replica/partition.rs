@@ -262,8 +262,8 @@ impl Partition {
         self.standing().replicated(last, least)
     }
 
-    /// Reads. A follower's question tells what it has. Returns with the answer the set that should be in sync from now on, if the follower has caught up
-    /// and is to join; it is proposed already.
+    /// Reads. A follower's question tells what it has. Returns with the answer the set that should be in sync from
+    /// now on, if the follower has caught up and is to join; it is proposed already.
     ///
     /// # Errors
     /// [`Error::NotLeader`], [`Error::ReplicaNotAvailable`], [`Error::NotAssigned`], or the log's.
@@ -281,7 +281,17 @@ impl Partition {
             Err(e) => return (Err(e), None),
         };
         let (high_watermark, term) = {
-            let standing = self.standing();
+            let mut standing = self.standing();
+            let admitted = match (reader, round) {
+                (Reader::Follower(id), Round::First(connection)) => standing.asked(id, connection),
+                (Reader::Follower(_), Round::Again(asked)) if asked != standing.term() => {
+                    Err(Error::NotLeader(self.id.clone()))
+                }
+                _ => Ok(()),
+            };
+            if let Err(e) = admitted {
+                return (Err(e), None);
+            }
             (standing.high_watermark().offset, standing.term())
         };
         let answer = |fetched: crate::log::Result<Fetched>| match fetched {
@@ -296,15 +306,10 @@ impl Partition {
             return (answer(log.read(offset, max_bytes, Some(high_watermark))), None);
         };
         let end = log.end().offset;
-        let connection = match round {
-            Round::Again(asked) if asked != term => return (Err(Error::NotLeader(self.id.clone())), None),
-            Round::Again(_) => return (answer(log.read(offset, max_bytes, None)), None),
-            Round::First(connection) => connection,
-        };
-        if let Err(e) = self.standing().asked(follower, connection) {
-            return (Err(e), None);
-        }
         let fetched = log.read(offset, max_bytes, None);
+        if let Round::Again(_) = round {
+            return (answer(fetched), None);
+        }
         let at = fetched.as_ref().ok().map(|f| f.at);
         let noted = self.standing().fetched(follower, at, end, now);
         let change = match noted {

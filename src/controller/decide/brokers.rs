@@ -105,11 +105,7 @@ pub fn started(
     context.brokers.extend(come);
     context.returning.clear();
     for (at, (state, zxid)) in states {
-        if let Some(partition) = context.partition_mut(&at) {
-            let isr = state.isr.clone();
-            partition.leadership = Some(state);
-            takeover::distrust(context, &at, &isr, zxid);
-        }
+        takeover::take_in(context, &at, state, zxid);
     }
     let mut plan = Plan::default();
     // Before any LeaderAndIsr: a follower refuses a leader that it has not heard of.

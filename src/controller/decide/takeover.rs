@@ -27,10 +27,8 @@ pub fn load(
             let at = TopicPartition::new(topic.clone(), number);
             let leadership = states.remove(&at);
             context.insert_new(&at, replicas.clone());
-            if let (Some(partition), Some((leadership, zxid))) = (context.partition_mut(&at), leadership) {
-                let isr = leadership.isr.clone();
-                partition.leadership = Some(leadership);
-                distrust(context, &at, &isr, zxid);
+            if let Some((leadership, zxid)) = leadership {
+                take_in(context, &at, leadership, zxid);
                 for id in replicas {
                     let there = context.is_registered(id);
                     let state = if there {
@@ -45,11 +43,22 @@ pub fn load(
     }
 }
 
+/// Takes in a partition's state as it stands in ZooKeeper, written by the transaction `zxid`. The brokers must be known
+/// already.
+pub(super) fn take_in(context: &mut Context, at: &TopicPartition, leadership: LeaderAndIsr, zxid: i64) {
+    if let Some(partition) = context.partition_mut(at) {
+        partition.leadership = Some(leadership);
+        distrust(context, at, zxid);
+    }
+}
+
 /// Notes who is in an ISR, written by the transaction `zxid`, from before its present registration: it went
 /// and came back while nobody acted as controller, or its leader took it in while it was not registered, and may have lost
 /// what made it a member. Nobody is noted if all that are there did.
-pub(super) fn distrust(context: &mut Context, at: &TopicPartition, isr: &[BrokerId], zxid: i64) {
-    let registered = isr.iter().filter_map(|id| context.brokers.get(id));
+fn distrust(context: &mut Context, at: &TopicPartition, zxid: i64) {
+    let leadership = context.partition(at).and_then(|p| p.leadership.as_ref());
+    let isr = leadership.iter().flat_map(|l| &l.isr);
+    let registered = isr.filter_map(|id| context.brokers.get(id));
     let (returned, stayed): (Vec<_>, Vec<_>) = registered.partition(|live| live.czxid > zxid);
     if !returned.is_empty() && !stayed.is_empty() {
         let ids = returned.iter().map(|live| live.broker.id).collect();

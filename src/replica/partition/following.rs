@@ -63,7 +63,6 @@ impl Partition {
 
     /// The leader answered that it does not lead: the copy is compared before more is taken over.
     pub(in crate::replica) fn refused(&self, leader: BrokerId, question: &Question) {
-        let _held = self.hold();
         self.standing().refused(leader, question);
     }
 

@@ -246,6 +246,13 @@ impl Story {
         self.states.insert(at, state);
     }
 
+    /// All state znodes, with the transactions that wrote them.
+    fn all_states(&self) -> BTreeMap<TopicPartition, (LeaderAndIsr, i64)> {
+        let states = self.states.iter();
+        let states = states.map(|(at, state)| (at.clone(), (state.clone(), self.written[at])));
+        states.collect()
+    }
+
     fn rule(&mut self, rule: &str) {
         let rules = &mut self.context.rules;
         match rule.split_once('=').unwrap() {
@@ -267,9 +274,8 @@ impl Story {
             ..Context::default()
         };
         self.told.clear();
-        let states = self.states.iter();
-        let states = states.map(|(at, state)| (at.clone(), (state.clone(), self.written[at])));
-        takeover::load(&mut self.context, self.assignments.clone(), states.collect());
+        let states = self.all_states();
+        takeover::load(&mut self.context, self.assignments.clone(), states);
         let deletions = deletion::requested(&mut self.context, &wishes);
         let plan = takeover::take_over(&mut self.context);
         self.carry_out(plan, out);
@@ -288,11 +294,8 @@ impl Story {
         if !difference.come.is_empty() {
             let come: Vec<BrokerId> = difference.come.keys().copied().collect();
             let shared = brokers::shared_with(&self.context, &come);
-            let state = |at: &TopicPartition| Some((self.states.get(at)?.clone(), self.written[at]));
-            let states = shared
-                .into_iter()
-                .filter_map(|at| Some((at.clone(), state(&at)?)));
-            let states = states.collect();
+            let mut states = self.all_states();
+            states.retain(|at, _| shared.contains(at));
             let plan = brokers::started(&mut self.context, difference.come, states);
             self.carry_out(plan, out);
         }

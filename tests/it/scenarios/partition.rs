@@ -77,22 +77,16 @@ impl super::Core for Story {
             ["waits", offset] => {
                 writeln!(out, "{:?}", self.standing.replicated(number(offset), 2)).unwrap();
             }
-            ["fetch", id, "at", offset] => {
-                self.connections += 1;
-                self.fetch(
-                    BrokerId(id.parse().unwrap()),
-                    number(offset),
-                    self.connections,
-                    out,
-                );
-            }
-            ["fetch", id, "at", offset, "over", connection] => {
-                self.fetch(
-                    BrokerId(id.parse().unwrap()),
-                    number(offset),
-                    connection.parse().unwrap(),
-                    out,
-                );
+            ["fetch", id, "at", offset, ref over @ ..] => {
+                let connection = match over {
+                    ["over", connection] => connection.parse().unwrap(),
+                    [] => {
+                        self.connections += 1;
+                        self.connections
+                    }
+                    _ => panic!("no such line: {}", words.join(" ")),
+                };
+                self.fetch(BrokerId(id.parse().unwrap()), number(offset), connection, out);
             }
             ["lag"] => {
                 let proposal = self.standing.drop_lagging(self.end(), LAG, self.now);
