@@ -10,14 +10,15 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::batch::Request;
-use super::context::STATE_CHANGE;
+use super::context::{LiveBroker, STATE_CHANGE};
 use super::event::Event;
 use super::queue::RequestQueue;
 use super::settings::ControllerSettings;
 use crate::client::{self, Connection, ConnectionSettings};
-use crate::cluster::{Broker, BrokerId, ControllerEpoch, TopicPartition};
+use crate::cluster::{BrokerId, ControllerEpoch, TopicPartition};
 use crate::protocol::ErrorCode;
 use crate::protocol::leader_and_isr::PartitionErrorsResponse;
+use crate::protocol::registration;
 use crate::protocol::stop_replica::StopReplicaRequest;
 use crate::util::clock::Clock;
 use crate::util::shutdown::{Shutdown, Stop};
@@ -27,8 +28,8 @@ use crate::util::shutdown::{Shutdown, Stop};
 pub enum Answer {
     /// The broker knows of a newer controller (error 11).
     Refused(BrokerId),
-    /// The broker took its roles, or has taken them before.
-    Took(BrokerId),
+    /// The broker, as it was registered by this transaction, took its roles, or has taken them before.
+    Took(BrokerId, i64),
     /// The broker was told to delete these copies: its error for each, 0 if it is gone.
     Deleted(BrokerId, Vec<(TopicPartition, i16)>),
 }
@@ -78,9 +79,10 @@ impl Channels {
         }
     }
 
-    /// Opens the channel to a broker, in place of one to an earlier life of it. The connection is made
+    /// Opens the channel to a broker as it is registered now, in place of one to an earlier life of it. The connection is made
     /// with the first request.
-    pub fn open(&mut self, broker: &Broker) {
+    pub fn open(&mut self, live: &LiveBroker) {
+        let broker = &live.broker;
         self.close(broker.id);
         let Some(endpoint) = broker.endpoint(self.settings.inter_broker_protocol) else {
             warn!(target: SENDER,
@@ -94,6 +96,7 @@ impl Channels {
             me: self.me,
             epoch: self.epoch,
             to: broker.id,
+            registration: live.czxid,
             host: endpoint.host.clone(),
             port: endpoint.port,
             settings: self.settings.clone(),
@@ -148,6 +151,8 @@ struct Sender {
     me: BrokerId,
     epoch: ControllerEpoch,
     to: BrokerId,
+    /// The transaction that made the broker's node.
+    registration: i64,
     host: String,
     port: i32,
     settings: ControllerSettings,
@@ -233,7 +238,7 @@ impl Sender {
 
     async fn connect(&self) -> client::Result<Connection> {
         let settings = ConnectionSettings {
-            client_id: self.me.to_string(),
+            client_id: registration::client_id(self.me.0, self.registration),
             request_timeout: self.settings.socket_timeout,
             connect_timeout: self.settings.socket_timeout,
             clock: self.clock.clone(),
@@ -247,7 +252,7 @@ impl Sender {
             Request::LeaderAndIsr(request) => {
                 let response = connection.call(request).await?;
                 self.log_errors("LeaderAndIsr", &response);
-                let took = (response.error == 0).then_some(Answer::Took(self.to));
+                let took = (response.error == 0).then_some(Answer::Took(self.to, self.registration));
                 Ok(self.refusal(response.error).or(took))
             }
             Request::UpdateMetadata(request) => {

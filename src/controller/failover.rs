@@ -97,7 +97,7 @@ pub(super) async fn take_office(
     reign.watches.add(deposed, Event::ControllerNode);
     let wishes = reign.load().await?;
     for live in reign.context.brokers.values() {
-        channels.open(&live.broker);
+        channels.open(live);
     }
     // Before the first plan, so that no broker is given a role in a topic that goes.
     let deletions = deletion::requested(&mut reign.context, &wishes);

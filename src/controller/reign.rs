@@ -69,8 +69,8 @@ impl Reign {
                     "[Controller {}]: Broker {id} knows of a controller newer than epoch {}, ZooKeeper does not; its requests are lost",
                     self.context.me, self.context.epoch);
             }
-            Event::Answered(Answer::Took(id)) => {
-                let plan = brokers::heard(&mut self.context, id);
+            Event::Answered(Answer::Took(id, czxid)) => {
+                let plan = brokers::heard(&mut self.context, id, czxid);
                 self.carry_out(plan, channels).await?;
             }
             Event::Answered(Answer::Deleted(id, partitions)) => {
@@ -173,7 +173,7 @@ impl Reign {
         }
         if !difference.come.is_empty() {
             for live in difference.come.values() {
-                channels.open(&live.broker);
+                channels.open(live);
             }
             let come: Vec<BrokerId> = difference.come.keys().copied().collect();
             let shared = brokers::shared_with(&self.context, &come);

@@ -20,19 +20,3 @@ fields! {
 body!(ControlledShutdownRequest, Scala);
 body!(ControlledShutdownResponse, Java);
 request!(ControlledShutdownRequest => ControlledShutdownResponse, ControlledShutdown);
-
-/// Between the broker's id and its registration in a client id.
-const REGISTERED: &str = "-registered-";
-
-/// The client id of a broker that stops. The request itself cannot say which life of the broker it is about,
-/// and a network may hold it until the broker is back; so the transaction that created the registration stands
-/// here. 0.9.0.1 has the broker's id alone, and reads nothing from it.
-pub fn client_id(broker_id: i32, czxid: i64) -> String {
-    format!("{broker_id}{REGISTERED}{czxid:x}")
-}
-
-/// The registration that such a client id names; `None` of genuine brokers.
-pub fn registration(client_id: &str) -> Option<i64> {
-    let (_, czxid) = client_id.split_once(REGISTERED)?;
-    i64::from_str_radix(czxid, 16).ok()
-}

@@ -5,7 +5,8 @@
 //! body. All integers are big-endian. 0.9.0.1 reads requests in two dialects ([`wire::Dialect`]): keys
 //! 0-9 take a negative length for null or empty, keys 10-16 refuse it.
 //!
-//! Read [`api`], [`header`], [`wire`], then one file per request.
+//! Read [`api`], [`header`], [`wire`], then one file per request, and
+//! [`registration`]: which life of a broker one is about.
 
 mod api;
 mod error_code;
@@ -22,6 +23,7 @@ pub mod metadata;
 pub mod offset_commit;
 pub mod offset_fetch;
 pub mod produce;
+pub mod registration;
 pub mod stop_replica;
 pub mod update_metadata;
 

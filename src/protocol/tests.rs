@@ -136,12 +136,12 @@ fn controlled_shutdown_v0_has_no_client_id() {
 }
 
 #[test]
-fn the_client_id_of_a_controlled_shutdown_names_the_registration() {
-    use controlled_shutdown::{client_id, registration};
+fn a_client_id_names_a_registration() {
+    use registration::{client_id, named};
     assert_eq!(client_id(1, 42), "1-registered-2a");
-    assert_eq!(registration(&client_id(1, i64::MAX)), Some(i64::MAX));
+    assert_eq!(named(&client_id(1, i64::MAX)), Some(i64::MAX));
     for genuine in ["1", "", "-registered-", "x-registered-y"] {
-        assert_eq!(registration(genuine), None, "{genuine}");
+        assert_eq!(named(genuine), None, "{genuine}");
     }
 }
 

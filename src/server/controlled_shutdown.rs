@@ -8,7 +8,8 @@ use ::log::{info, warn};
 use crate::client::{Connection, ConnectionSettings};
 use crate::cluster::{BrokerId, SecurityProtocol};
 use crate::protocol::ErrorCode;
-use crate::protocol::controlled_shutdown::{self, ControlledShutdownRequest, ControlledShutdownResponse};
+use crate::protocol::controlled_shutdown::{ControlledShutdownRequest, ControlledShutdownResponse};
+use crate::protocol::registration;
 use crate::util::clock::Clock;
 use crate::zookeeper::{Session, paths, znodes};
 
@@ -110,8 +111,8 @@ async fn ask(
 ) -> Result<ControlledShutdownResponse, Failure> {
     let find = async {
         let address = controller_address(settings, zookeeper).await?;
-        let registration = zookeeper.get(&paths::broker(settings.id.0)).await;
-        let czxid = registration.ok().flatten().map(|node| node.stat.czxid);
+        let node = zookeeper.get(&paths::broker(settings.id.0)).await;
+        let czxid = node.ok().flatten().map(|node| node.stat.czxid);
         Ok((address, czxid))
     };
     let ((host, port), czxid) = tokio::select! {
@@ -122,7 +123,7 @@ async fn ask(
     };
     let connection_settings = ConnectionSettings {
         client_id: match czxid {
-            Some(czxid) => controlled_shutdown::client_id(settings.id.0, czxid),
+            Some(czxid) => registration::client_id(settings.id.0, czxid),
             None => settings.id.to_string(),
         },
         request_timeout: settings.timeout,

@@ -40,15 +40,25 @@ pub enum Membership {
     Former,
     /// The node is being made.
     Asking,
-    /// The present one. Stays so when the node is made again in a later session.
-    Present,
+    /// The present one, whose node was first made by this transaction. Stays so when the node is made again in a later
+    /// session.
+    Present(i64),
 }
 
 impl Membership {
-    /// Waits while the node is being made; says whether the cluster knows the present life.
-    pub async fn is_present(mut membership: watch::Receiver<Membership>) -> bool {
+    /// Waits while the node is being made. Afterwards the transaction that first made the present life's node is
+    /// known, or `None` if the cluster does not know the present life.
+    pub async fn since(mut membership: watch::Receiver<Membership>) -> Option<i64> {
         let known = membership.wait_for(|m| *m != Membership::Asking).await;
-        known.is_ok_and(|m| *m == Membership::Present)
+        known.ok().and_then(|m| m.first())
+    }
+
+    /// The transaction that first made the present life's node, if it stands already.
+    pub fn first(self) -> Option<i64> {
+        match self {
+            Membership::Present(czxid) => Some(czxid),
+            Membership::Former | Membership::Asking => None,
+        }
     }
 }
 
@@ -208,15 +218,13 @@ async fn register(
             timestamp: clock.wall(),
         };
         tell(Membership::Asking);
-        let made = zookeeper
-            .create_ephemeral_checked(&path, node.encode().as_bytes())
-            .await;
+        let made = make(&zookeeper, &path, &node).await;
         tell(match made {
-            Ok(()) => Membership::Present,
+            Ok(czxid) => Membership::Present(czxid),
             Err(_) => Membership::Former,
         });
         match made {
-            Ok(()) => {
+            Ok(_) => {
                 let shown: Vec<_> = endpoints.iter().map(Endpoint::to_string).collect();
                 info!(
                     "Registered broker {} at path {path} with addresses: {}",
@@ -274,6 +282,22 @@ async fn register(
             _ = gone.fired() => clock.sleep(NOTICE).await,
             _ = clock.sleep_until(deadline) => {}
         }
+    }
+}
+
+/// Makes the node; returns the transaction that did.
+async fn make(
+    zookeeper: &Session,
+    path: &str,
+    node: &znodes::broker::Registration,
+) -> zookeeper::Result<i64> {
+    zookeeper
+        .create_ephemeral_checked(path, node.encode().as_bytes())
+        .await?;
+    match zookeeper.exists(path).await? {
+        Some(stat) => Ok(stat.czxid),
+        // Only the end of the session takes it away.
+        None => Err(zookeeper::Error::SessionExpired),
     }
 }
 

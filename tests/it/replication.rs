@@ -1,6 +1,8 @@
 //! Replicas in a quiet cluster: what acks=-1 acknowledged is on all in-sync replicas, each may go and come back,
 //! and what an unclean election costs is said and counted. Under load and faults: `faults`.
 
+mod former_lives;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -257,44 +259,6 @@ async fn wait_leader(cluster: &Cluster, topic: &str) -> (i32, Vec<i32>) {
     })
     .await;
     cluster.state(topic).await.unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broker_takes_no_decision_before_its_present_life_is_registered() {
-    use kafka::protocol::leader_and_isr::{LeaderAndIsrRequest, PartitionStateInfo};
-
-    let mut cluster = Cluster::builder().brokers(2).start().await;
-    cluster.create_topic("t", &[1, 0], &[]).await;
-    let port = u16::try_from(cluster.broker(1).bound()[0].port).unwrap();
-    cluster.0.kill_broker(1).await;
-    // Its next life listens before its former registration has gone.
-    let decided = PartitionStateInfo {
-        topic: "t".into(),
-        partition: 0,
-        controller_epoch: 1,
-        leader: 1,
-        leader_epoch: 0,
-        isr: vec![1, 0],
-        zk_version: 0,
-        replicas: vec![1, 0],
-    };
-    let request = LeaderAndIsrRequest {
-        controller_id: 0,
-        controller_epoch: 1,
-        partitions: vec![decided],
-        live_leaders: Vec::new(),
-    };
-    let told = tokio::task::spawn_blocking(move || {
-        let answer = wait_for("it listens", LIMIT, || {
-            let mut wire = Wire::connect(port, Duration::from_secs(5)).ok()?;
-            wire.call(&request, 0).ok()
-        });
-        answer.error
-    });
-    cluster.0.start_broker(1).await.unwrap();
-    assert_eq!(told.await.unwrap(), 8, "BROKER_NOT_AVAILABLE");
-    cluster.wait_state("t", 0, &[0, 1]).await;
-    cluster.0.stop().await;
 }
 
 /// What broker 1 shows of its fetchers.

@@ -124,10 +124,13 @@ pub fn started(
     plan
 }
 
-/// A broker has answered, so it lives: where it is one of those who stayed in an ISR, those who went and came
-/// back unseen leave it.
-pub fn heard(context: &mut Context, id: BrokerId) -> Plan {
+/// A broker, as it was registered by the transaction `czxid`, has answered, so it lives: where it is one of those who
+/// stayed in an ISR, those who went and came back unseen leave it. What a former life of it answered says nothing.
+pub fn heard(context: &mut Context, id: BrokerId, czxid: i64) -> Plan {
     let mut plan = Plan::default();
+    if context.brokers.get(&id).is_none_or(|live| live.czxid != czxid) {
+        return plan;
+    }
     let better = |at: &TopicPartition, ids: &[BrokerId]| {
         let leadership = context.partition(at).and_then(|p| p.leadership.as_ref());
         // Who leads and stayed must be heard itself: what another hears says nothing of it.

@@ -6,10 +6,9 @@ use ::log::warn;
 use crate::cluster::{BrokerId, ControllerEpoch, TopicPartition};
 use crate::controller::ControlledShutdownError;
 use crate::protocol::ErrorCode;
-use crate::protocol::controlled_shutdown::{
-    ControlledShutdownRequest, ControlledShutdownResponse, registration,
-};
+use crate::protocol::controlled_shutdown::{ControlledShutdownRequest, ControlledShutdownResponse};
 use crate::protocol::leader_and_isr::{LeaderAndIsrRequest, PartitionError, PartitionErrorsResponse};
+use crate::protocol::registration;
 use crate::protocol::stop_replica::{StopReplicaPartition, StopReplicaRequest};
 use crate::protocol::update_metadata::{UpdateMetadataRequest, UpdateMetadataResponse};
 use crate::replica::{self, PartitionDecision};
@@ -19,19 +18,38 @@ use crate::server::services::Services;
 
 use super::Caller;
 
+/// The answer to what was meant for a former life of this broker.
+const NOT_THIS_LIFE: PartitionErrorsResponse = PartitionErrorsResponse {
+    error: ErrorCode::BROKER_NOT_AVAILABLE.0,
+    partitions: Vec::new(),
+};
+
+/// Whether a controller says that it means this broker as it was registered before its present life, which
+/// ZooKeeper knows `since` that transaction. Genuine controllers do not say it.
+fn is_about_a_former_life(since: Option<i64>, who: &Caller) -> bool {
+    let named = registration::named(&who.client_id);
+    named.zip(since).is_some_and(|(named, since)| named < since)
+}
+
+fn refuse_about_a_former_life(s: &Services, what: &str, controller: i32) {
+    warn!(
+        "refusing {what} of controller {controller}: it does not know yet that broker {} was started again",
+        s.id
+    );
+}
+
 /// Takes the roles that the controller decided. A stale controller is refused as a whole, a stale
 /// decision for its partition. So is what was decided about a former life of this broker: it may have had
 /// more than the present one, and is told anew once the present one is known.
-pub(super) async fn leader_and_isr(s: &Services, request: LeaderAndIsrRequest) -> PartitionErrorsResponse {
-    if !Membership::is_present(s.membership.clone()).await {
-        warn!(
-            "refusing LeaderAndIsr of controller {}: it does not know yet that broker {} was started again",
-            request.controller_id, s.id
-        );
-        return PartitionErrorsResponse {
-            error: ErrorCode::BROKER_NOT_AVAILABLE.0,
-            partitions: Vec::new(),
-        };
+pub(super) async fn leader_and_isr(
+    s: &Services,
+    who: &Caller,
+    request: LeaderAndIsrRequest,
+) -> PartitionErrorsResponse {
+    let since = Membership::since(s.membership.clone()).await;
+    if since.is_none() || is_about_a_former_life(since, who) {
+        refuse_about_a_former_life(s, "LeaderAndIsr", request.controller_id);
+        return NOT_THIS_LIFE;
     }
     let epoch = ControllerEpoch(request.controller_epoch);
     let decisions = request.partitions.iter().map(PartitionDecision::from).collect();
@@ -40,8 +58,18 @@ pub(super) async fn leader_and_isr(s: &Services, request: LeaderAndIsrRequest) -
     answer(outcomes, request.controller_id, "LeaderAndIsr")
 }
 
-/// Stops copying, and gives up the copies if so asked.
-pub(super) async fn stop_replica(s: &Services, request: StopReplicaRequest) -> PartitionErrorsResponse {
+/// Stops copying, and gives up the copies if so asked; not at a word that was meant for a former life of this broker
+/// and would undo what the present one was told.
+pub(super) async fn stop_replica(
+    s: &Services,
+    who: &Caller,
+    request: StopReplicaRequest,
+) -> PartitionErrorsResponse {
+    let since = s.membership.borrow().first();
+    if is_about_a_former_life(since, who) {
+        refuse_about_a_former_life(s, "StopReplica", request.controller_id);
+        return NOT_THIS_LIFE;
+    }
     let epoch = ControllerEpoch(request.controller_epoch);
     let partitions = request
         .partitions
@@ -90,8 +118,19 @@ fn answer(outcomes: Outcomes, controller: i32, request: &str) -> PartitionErrors
     }
 }
 
-/// Takes over the controller's picture of the cluster.
-pub(super) fn update_metadata(s: &Services, request: UpdateMetadataRequest) -> UpdateMetadataResponse {
+/// Takes over the controller's picture of the cluster; not one that was meant for a former life of this broker.
+pub(super) fn update_metadata(
+    s: &Services,
+    who: &Caller,
+    request: UpdateMetadataRequest,
+) -> UpdateMetadataResponse {
+    let since = s.membership.borrow().first();
+    if is_about_a_former_life(since, who) {
+        refuse_about_a_former_life(s, "UpdateMetadata", request.controller_id);
+        return UpdateMetadataResponse {
+            error: NOT_THIS_LIFE.error,
+        };
+    }
     let epoch = ControllerEpoch(request.controller_epoch);
     let admitted = s.replicas.admit_controller(epoch).is_ok() && s.metadata.update(&request);
     let error = if admitted {
@@ -114,7 +153,7 @@ pub(super) async fn controlled_shutdown(
 ) -> ControlledShutdownResponse {
     let outcome = s
         .controller
-        .controlled_shutdown(BrokerId(request.broker_id), registration(&who.client_id))
+        .controlled_shutdown(BrokerId(request.broker_id), registration::named(&who.client_id))
         .await;
     let (error, left) = match outcome {
         Ok(left) => (ErrorCode::NONE, left),

@@ -23,6 +23,7 @@ async fn a_broker_that_goes_loses_its_leaderships_and_hears_of_all_when_it_comes
         "a broker hears of everything before its roles: {:?}",
         two.told()
     );
+    assert!(two.is_meant().await);
 
     // It bounces so fast that nobody sees it gone: its new life is told all the same (KAFKA-1120). It was
     // in no ISR, and a new epoch sees to it that no word from before takes it in.
@@ -32,6 +33,7 @@ async fn a_broker_that_goes_loses_its_leaderships_and_hears_of_all_when_it_comes
         two.role("t", 1) == Some((1, 2))
     })
     .await;
+    assert!(two.is_meant().await);
 
     // A leader changes its ISR and says so: all hear of it, and the word is taken away.
     let grown = r#"{"controller_epoch":1,"leader":1,"version":1,"leader_epoch":2,"isr":[1,2]}"#;

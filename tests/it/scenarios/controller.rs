@@ -4,7 +4,7 @@
 //! 1,2 leader 1 epoch 4` (stands in ZooKeeper) | `takeover [dead 1,2]` (a new controller) | `create t
 //! 0:1,2 1:2,1` | `config t unclean=true` | `down 1` | `up 1` | `bounce 1` | `leave 1` | `leader-writes t/0
 //! isr 1` (behind the controller's back) | `returned 1` (bounced while nobody acted) | `newer-controller t/0` |
-//! `notified t/0 t/1` | `prefer t/0` | `balance` | `heard 1` (it took its roles) | `delete t` | `answers 1 [error]`
+//! `notified t/0 t/1` | `prefer t/0` | `balance` | `heard 1 [formerly]` (it took its roles, or a former life of it did) | `delete t` | `answers 1 [error]`
 //! (all deletions it was told) | `retry` | `reassign t/0 2,3 t/1 1` | `wish t/0 2,3 t/1 1` (a reassignment that
 //! stands in ZooKeeper when the next controller comes) | `show t/0`.
 
@@ -169,8 +169,15 @@ impl super::Core for Story {
                 let plan = preferred::finished(&mut self.context);
                 self.carry_out(plan, out);
             }
-            ["heard", id] => {
-                let plan = brokers::heard(&mut self.context, BrokerId(id.parse().unwrap()));
+            ["heard", id, ref former @ ..] => {
+                let id = BrokerId(id.parse().unwrap());
+                let present = self.context.brokers.get(&id).map_or(0, |live| live.czxid);
+                let czxid = match former {
+                    [] => present,
+                    ["formerly"] => present - 1,
+                    other => panic!("{other:?}"),
+                };
+                let plan = brokers::heard(&mut self.context, id, czxid);
                 self.carry_out(plan, out);
             }
             ["balance"] => {

@@ -50,8 +50,8 @@ pub struct Life {
     pub number: u64,
     pub standing: Standing,
     pub controller_epoch: ControllerEpoch,
-    /// The cluster knows of this life.
-    pub present: bool,
+    /// The transaction that first made this life's node: since then the cluster knows of it.
+    pub registered: Option<i64>,
     /// To each leader: which of its lives, and the connection's number.
     pub connections: BTreeMap<BrokerId, (u64, u64)>,
     /// A fetch is on its way, there or back.
@@ -62,6 +62,13 @@ pub struct Life {
     pub parked: Vec<Parked>,
     /// Appends that wait for their replicas.
     pub waiting: Vec<(Message, i64)>,
+}
+
+impl Life {
+    /// Whether what a controller says about the broker as it was registered by `czxid` is about this life.
+    pub fn heeds(&self, czxid: i64) -> bool {
+        self.registered.is_some_and(|first| czxid >= first)
+    }
 }
 
 /// A follower's fetch that waits.
@@ -139,7 +146,7 @@ impl Broker {
             number: self.lives,
             standing: Standing::new(partition(), self.id),
             controller_epoch: ControllerEpoch(0),
-            present: false,
+            registered: None,
             connections: BTreeMap::new(),
             fetching: None,
             next_look: Mono::default(),
@@ -152,16 +159,18 @@ impl Broker {
         self.life.as_ref().is_some_and(|l| l.standing.leads())
     }
 
-    /// Takes a controller's decision. Returns what it changed, if it was admitted.
+    /// Takes a controller's decision about the broker as it was registered by `czxid`. Returns what it changed, if it
+    /// was admitted.
     pub fn decide(
         &mut self,
+        czxid: i64,
         epoch: ControllerEpoch,
         decision: &Decision,
         now: Mono,
         habits: Habits,
     ) -> Option<Change> {
         let life = self.life.as_mut()?;
-        if !life.present || epoch < life.controller_epoch {
+        if !life.heeds(czxid) || epoch < life.controller_epoch {
             return None;
         }
         life.controller_epoch = epoch;

@@ -130,8 +130,8 @@ impl Controller {
     }
 
     /// A broker took its roles.
-    pub fn heard(&mut self, id: BrokerId, zookeeper: &mut ZooKeeper) {
-        let plan = brokers::heard(&mut self.context, id);
+    pub fn heard(&mut self, id: BrokerId, czxid: i64, zookeeper: &mut ZooKeeper) {
+        let plan = brokers::heard(&mut self.context, id, czxid);
         self.carry_out(plan, zookeeper);
     }
 

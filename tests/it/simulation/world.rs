@@ -84,8 +84,8 @@ enum Event {
     Look,
     Notified,
     TakeOffice,
-    /// A broker's answer to the controller of that epoch.
-    Took(BrokerId, ControllerEpoch),
+    /// A broker's answer to the controller of that epoch, which meant it as it was registered by that transaction.
+    Took(BrokerId, i64, ControllerEpoch),
     Produce,
     Fault,
 }
@@ -251,7 +251,7 @@ impl World {
                 self.progress(id);
             }
             Event::Word(to, life, czxid, epoch, word) => match self.life(to, life) {
-                Some(_) => self.word(to, epoch, word)?,
+                Some(_) => self.word(to, czxid, epoch, word)?,
                 None => self.word_again(to, czxid, epoch, word)?,
             },
             Event::Start(id) => {
@@ -294,9 +294,9 @@ impl World {
                     self.send_words();
                 }
             }
-            Event::Took(id, epoch) => self.with_controller(|c, z| {
+            Event::Took(id, czxid, epoch) => self.with_controller(|c, z| {
                 if c.context.epoch == epoch {
-                    c.heard(id, z);
+                    c.heard(id, czxid, z);
                 }
             }),
             Event::Produce => {

@@ -73,6 +73,12 @@ impl Cluster {
         Some((state.leader.0, state.isr.iter().map(|id| id.0).collect()))
     }
 
+    /// The transaction that made the broker's node.
+    pub async fn registration(&self, id: i32) -> i64 {
+        let stat = self.0.broker().zookeeper().exists(&paths::broker(id)).await;
+        stat.expect("ZooKeeper answers").expect("it is registered").czxid
+    }
+
     /// Waits until that is so; the order of the set does not matter.
     pub async fn wait_state(&self, topic: &str, leader: i32, isr: &[i32]) {
         let mut wanted = isr.to_vec();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use kafka::cluster::{Broker, BrokerId, Endpoint, SecurityProtocol};
 use kafka::protocol::leader_and_isr::{LeaderAndIsrRequest, PartitionError, PartitionErrorsResponse};
+use kafka::protocol::registration;
 use kafka::protocol::stop_replica::StopReplicaRequest;
 use kafka::protocol::update_metadata::{UpdateMetadataRequest, UpdateMetadataResponse};
 use kafka::protocol::{ApiKey, Body, RequestHeader, frame_response};
@@ -46,6 +47,8 @@ pub enum Manner {
 struct Memory {
     told: Mutex<Vec<Told>>,
     manner: Mutex<Manner>,
+    /// The registration that the last request was about.
+    meant: Mutex<Option<i64>>,
 }
 
 /// A registered broker.
@@ -145,6 +148,13 @@ impl FakeBroker {
         })
     }
 
+    /// Whether the last request named its present registration, as all of a controller of ours do.
+    pub async fn is_meant(&self) -> bool {
+        let stat = self.session.exists(&paths::broker(self.id.0)).await;
+        let present = stat.expect("ZooKeeper answers").map(|stat| stat.czxid);
+        present.is_some() && *self.memory.meant.lock().unwrap() == present
+    }
+
     /// Ends without a word, its session closed.
     pub async fn stop(self) {
         self.task.abort();
@@ -217,6 +227,7 @@ async fn serve(mut stream: TcpStream, memory: Arc<Memory>) {
             }
             other => panic!("a controller does not send {other:?}"),
         };
+        *memory.meant.lock().unwrap() = header.client_id.as_deref().and_then(registration::named);
         memory.told.lock().unwrap().push(told);
         if manner == Manner::Silent {
             // Until it behaves otherwise; then the controller has to connect again.

@@ -15,6 +15,7 @@ use kafka::util::codec::Reader;
 pub struct Wire {
     stream: TcpStream,
     correlation: i32,
+    client_id: String,
 }
 
 type Outcome<T> = Result<T, String>;
@@ -29,13 +30,19 @@ impl Wire {
         Ok(Wire {
             stream,
             correlation: 0,
+            client_id: "test".to_owned(),
         })
+    }
+
+    /// Calls itself so from now on.
+    pub fn calling_itself(self, client_id: String) -> Wire {
+        Wire { client_id, ..self }
     }
 
     /// Sends a request without waiting.
     pub fn send<R: Request>(&mut self, request: &R, version: i16) -> Outcome<()> {
         self.correlation += 1;
-        let frame = frame_request(request, version, self.correlation, Some("test"));
+        let frame = frame_request(request, version, self.correlation, Some(&self.client_id));
         self.stream.write_all(&frame).map_err(|e| e.to_string())
     }
 

@@ -38,7 +38,7 @@ impl World {
         if self.life(id, number).is_none() {
             return;
         }
-        let present = self.life(id, number).is_some_and(|l| l.present);
+        let present = self.life(id, number).is_some_and(|l| l.registered.is_some());
         let registered = self.zookeeper.registered.contains_key(&id);
         if present && registered {
             return;
@@ -56,8 +56,9 @@ impl World {
         }
         self.zookeeper.register(id);
         self.tell(format!("{id} is registered"));
+        let czxid = self.zookeeper.zxid;
         if let Some(life) = self.life(id, number) {
-            life.present = true;
+            life.registered.get_or_insert(czxid);
         }
         self.look_soon();
     }
@@ -148,7 +149,7 @@ impl World {
         let well = |b: &Broker| {
             b.id != id
                 && state.isr.contains(&b.id)
-                && b.life.as_ref().is_some_and(|l| l.present)
+                && b.life.as_ref().is_some_and(|l| l.registered.is_some())
                 && self
                     .zookeeper
                     .registered
@@ -166,7 +167,8 @@ impl World {
     pub(super) fn remember(&mut self) {
         let in_sync = self.zookeeper.state.as_ref().map_or(&[][..], |(s, _)| &s.isr);
         for broker in &mut self.brokers {
-            let there = broker.life.as_ref().is_some_and(|l| l.present) && in_sync.contains(&broker.id);
+            let there =
+                broker.life.as_ref().is_some_and(|l| l.registered.is_some()) && in_sync.contains(&broker.id);
             if there && broker.forgot.is_some_and(|end| broker.disk.log.len() >= end) {
                 broker.forgot = None;
             }

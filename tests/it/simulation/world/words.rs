@@ -51,7 +51,7 @@ impl World {
             c.context.epoch == epoch && c.context.brokers.get(&to).is_some_and(|b| b.czxid == czxid)
         });
         match open {
-            true if self.broker(to).life.is_some() => self.word(to, epoch, word),
+            true if self.broker(to).life.is_some() => self.word(to, czxid, epoch, word),
             true => {
                 let later = self.delay() + 20;
                 self.soon(later, Event::Word(to, 0, czxid, epoch, word));
@@ -61,12 +61,18 @@ impl World {
         }
     }
 
-    pub(super) fn word(&mut self, to: BrokerId, epoch: ControllerEpoch, word: Word) -> Result<(), String> {
+    pub(super) fn word(
+        &mut self,
+        to: BrokerId,
+        czxid: i64,
+        epoch: ControllerEpoch,
+        word: Word,
+    ) -> Result<(), String> {
         let (now, habits) = (self.mono(), self.habits);
         match word {
             Word::Stop => {
                 if let Some(life) = &mut self.broker(to).life
-                    && life.present
+                    && life.heeds(czxid)
                     && epoch >= life.controller_epoch
                 {
                     life.standing.stop_following();
@@ -77,11 +83,11 @@ impl World {
                     state: decided.state,
                     replicas: decided.replicas,
                 };
-                let change = self.broker(to).decide(epoch, &decision, now, habits);
+                let change = self.broker(to).decide(czxid, epoch, &decision, now, habits);
                 let life = self.broker(to).life.as_ref();
-                if life.is_some_and(|l| l.present && l.controller_epoch == epoch) {
+                if life.is_some_and(|l| l.heeds(czxid) && l.controller_epoch == epoch) {
                     let later = self.delay();
-                    self.soon(later, Event::Took(to, epoch));
+                    self.soon(later, Event::Took(to, czxid, epoch));
                 }
                 let Some(change) = change else { return Ok(()) };
                 let epoch = decision.state.leader_epoch;
