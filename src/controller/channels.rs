@@ -28,8 +28,8 @@ use crate::util::shutdown::{Shutdown, Stop};
 pub enum Answer {
     /// The broker knows of a newer controller (error 11).
     Refused(BrokerId),
-    /// The broker, as it was registered by this transaction, took its roles, or has taken them before.
-    Took(BrokerId, i64),
+    /// The broker, as it was registered by this transaction, heeds what it is told.
+    Heeds(BrokerId, i64),
     /// The broker was told to delete these copies: its error for each, 0 if it is gone.
     Deleted(BrokerId, Vec<(TopicPartition, i16)>),
 }
@@ -252,8 +252,7 @@ impl Sender {
             Request::LeaderAndIsr(request) => {
                 let response = connection.call(request).await?;
                 self.log_errors("LeaderAndIsr", &response);
-                let took = (response.error == 0).then_some(Answer::Took(self.to, self.registration));
-                Ok(self.refusal(response.error).or(took))
+                Ok(self.heeds_or_refuses(response.error))
             }
             Request::UpdateMetadata(request) => {
                 let version = self.settings.update_metadata_version;
@@ -261,7 +260,7 @@ impl Sender {
                 trace!(target: STATE_CHANGE,
                     "Controller {} epoch {} received response {{error_code={}}} for a request sent to broker Node({}, {}, {})",
                     self.me, self.epoch, response.error, self.to, self.host, self.port);
-                Ok(self.refusal(response.error))
+                Ok(self.heeds_or_refuses(response.error))
             }
             Request::StopReplica(request) => {
                 let response = connection.call(request).await?;
@@ -274,6 +273,11 @@ impl Sender {
                     .then(|| self.deleted(request, &response)))
             }
         }
+    }
+
+    fn heeds_or_refuses(&self, error: i16) -> Option<Answer> {
+        let heeds = (error == 0).then_some(Answer::Heeds(self.to, self.registration));
+        self.refusal(error).or(heeds)
     }
 
     fn refusal(&self, error: i16) -> Option<Answer> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ::log::trace;
 
+use super::aim::Aim;
 use super::state::{PartitionState, ReplicaState};
 use crate::cluster::{Broker, BrokerId, ControllerEpoch, LeaderAndIsr, TopicPartition};
 
@@ -63,6 +64,15 @@ pub struct Deletion {
     pub ineligible: Option<&'static str>,
 }
 
+/// Who is doubted to have what made it a member of an ISR.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// These members.
+    pub ids: Vec<BrokerId>,
+    /// In the state of this version. A later one is of a leader that has judged for itself.
+    pub zk_version: i32,
+}
+
 /// The rules that the operator set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -100,10 +110,10 @@ pub struct Context {
     /// Brokers that are being taken for gone though they are back already (a bounce between two looks):
     /// nobody is elected over their heads.
     pub returning: BTreeSet<BrokerId>,
-    /// Per partition: members of the ISR who are in it from before their present registration, while others
-    /// are not. They lead only if nobody better lives, and leave the ISR as soon as one of the others is
-    /// heard: registered it may be and dead all the same.
-    pub distrusted: BTreeMap<TopicPartition, Vec<BrokerId>>,
+    /// Members of ISRs who are in them from before their present registration, while others are not.
+    pub doubts: BTreeMap<TopicPartition, Doubt>,
+    /// Wishes for partitions of which somebody is doubted, until that is settled.
+    pub awaiting: BTreeMap<TopicPartition, Vec<Aim>>,
     /// All topics.
     pub topics: BTreeMap<Arc<str>, Topic>,
     /// Per topic: whether an out-of-sync replica may lead. Read from the topic's config just before a
@@ -126,11 +136,6 @@ impl Context {
     /// Whether the broker is registered and not shutting down: it may be given leaderships.
     pub fn is_live(&self, id: BrokerId) -> bool {
         self.is_registered(id) && !self.shutting_down.contains(&id)
-    }
-
-    /// Whether the broker may lead the partition rather than another member of the ISR.
-    pub fn trusts(&self, at: &TopicPartition, id: BrokerId) -> bool {
-        self.distrusted.get(at).is_none_or(|ids| !ids.contains(&id))
     }
 
     /// The partition, if known.

@@ -14,6 +14,7 @@
 //! Read [`event`], [`context`] with [`state`], [`plan`], [`decide`], [`batch`]; then the shell: `run`,
 //! `elect`, `failover`, `reign`, `store`, `watches`; then [`channels`] and [`queue`].
 
+pub mod aim;
 pub mod batch;
 pub mod channels;
 pub mod context;

@@ -8,7 +8,7 @@ use ::log::{error, info, warn};
 
 use super::channels::{Answer, Channels};
 use super::context::{CONTROLLER, Context, Ids, List};
-use super::decide::{brokers, deletion, partitions, preferred, reassign, topics};
+use super::decide::{brokers, deletion, partitions, preferred, reassign, topics, trust};
 use super::elect;
 use super::error::{Error, Result};
 use super::event::{Event, ShutdownReply, Timer};
@@ -69,8 +69,8 @@ impl Reign {
                     "[Controller {}]: Broker {id} knows of a controller newer than epoch {}, ZooKeeper does not; its requests are lost",
                     self.context.me, self.context.epoch);
             }
-            Event::Answered(Answer::Took(id, czxid)) => {
-                let plan = brokers::heard(&mut self.context, id, czxid);
+            Event::Answered(Answer::Heeds(id, czxid)) => {
+                let plan = trust::heard(&mut self.context, id, czxid);
                 self.carry_out(plan, channels).await?;
             }
             Event::Answered(Answer::Deleted(id, partitions)) => {

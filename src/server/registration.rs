@@ -50,12 +50,7 @@ impl Membership {
     /// known, or `None` if the cluster does not know the present life.
     pub async fn since(mut membership: watch::Receiver<Membership>) -> Option<i64> {
         let known = membership.wait_for(|m| *m != Membership::Asking).await;
-        known.ok().and_then(|m| m.first())
-    }
-
-    /// The transaction that first made the present life's node, if it stands already.
-    pub fn first(self) -> Option<i64> {
-        match self {
+        match *known.ok()? {
             Membership::Present(czxid) => Some(czxid),
             Membership::Former | Membership::Asking => None,
         }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ::log::info;
 
+use super::super::aim::Aim;
 use super::super::context::{CONTROLLER, Context, Ids, LiveBroker};
-use super::super::plan::{Aim, Plan};
+use super::super::plan::Plan;
 use super::super::state::{PartitionState, ReplicaState};
-use super::{deletion, takeover};
+use super::{deletion, trust};
 use crate::cluster::{BrokerId, LeaderAndIsr, TopicPartition};
 
 /// How the registered brokers differ from those known.
@@ -85,6 +86,7 @@ pub fn failed(context: &mut Context, gone: &[BrokerId], returning: &[BrokerId]) 
     // A partition with several replicas on brokers that are gone is decided once.
     let mut seen = BTreeSet::new();
     plan.aims.retain(|(at, _)| seen.insert(at.clone()));
+    plan.aims.extend(trust::released(context));
     plan.merge(deletion::brokers_failed(context, gone));
     plan
 }
@@ -105,7 +107,7 @@ pub fn started(
     context.brokers.extend(come);
     context.returning.clear();
     for (at, (state, zxid)) in states {
-        takeover::take_in(context, &at, state, zxid);
+        trust::take_in(context, &at, state, zxid);
     }
     let mut plan = Plan::default();
     // Before any LeaderAndIsr: a follower refuses a leader that it has not heard of.
@@ -116,39 +118,14 @@ pub fn started(
     for (at, id) in replicas_on(context, &ids) {
         if !context.is_deleting(&at.topic) {
             context.move_replica(&at, id, ReplicaState::Online);
-            plan.after.role(id, &at);
+            if !trust::leads_no_more(context, &at, id) {
+                plan.after.role(id, &at);
+            }
         }
     }
-    plan.aims = leaderless(context);
+    plan.aims = trust::released(context);
+    plan.aims.extend(leaderless(context));
     plan.merge(deletion::brokers_started(context, &ids));
-    plan
-}
-
-/// A broker, as it was registered by the transaction `czxid`, has answered, so it lives: where it is one of those who
-/// stayed in an ISR, those who went and came back unseen leave it. What a former life of it answered says nothing.
-pub fn heard(context: &mut Context, id: BrokerId, czxid: i64) -> Plan {
-    let mut plan = Plan::default();
-    if context.brokers.get(&id).is_none_or(|live| live.czxid != czxid) {
-        return plan;
-    }
-    let better = |at: &TopicPartition, ids: &[BrokerId]| {
-        let leadership = context.partition(at).and_then(|p| p.leadership.as_ref());
-        // Who leads and stayed must be heard itself: what another hears says nothing of it.
-        leadership.is_some_and(|l| match ids.contains(&l.leader) {
-            true => l.isr.contains(&id) && !ids.contains(&id) && context.is_live(id),
-            false => l.leader == id,
-        })
-    };
-    let distrusted = context.distrusted.iter();
-    let settled: Vec<TopicPartition> = distrusted
-        .filter(|(at, ids)| better(at, ids))
-        .map(|(at, _)| at.clone())
-        .collect();
-    for at in settled {
-        if let Some(ids) = context.distrusted.remove(&at) {
-            plan.aims.push((at, Aim::Evict(ids)));
-        }
-    }
     plan
 }
 

@@ -41,8 +41,7 @@ pub fn needs_unclean_rule(context: &Context, partition: &Partition, leadership: 
 
 /// The offline rule, for a partition whose leader is gone.
 ///
-/// 1. The first assigned replica that lives and is in the ISR, one that is trusted to belong there if there
-///    is one; the ISR becomes its living members.
+/// 1. The first assigned replica that lives and is in the ISR; the ISR becomes its living members.
 /// 2. Else one that is shutting down but still there and in the ISR: it has every acknowledged message,
 ///    where 0.9.0.1 would go on to rule 4.
 /// 3. Else nobody, if an ISR member is just coming back.
@@ -56,8 +55,7 @@ pub fn offline(
 ) -> Result<Choice, Refusal> {
     let in_sync = |id: &BrokerId| leadership.isr.contains(id);
     let clean = |there: &dyn Fn(BrokerId) -> bool| {
-        let mut fit = partition.replicas.iter().filter(|id| there(**id) && in_sync(id));
-        let leader = fit.clone().find(|id| context.trusts(at, **id)).or(fit.next())?;
+        let leader = partition.replicas.iter().find(|id| there(**id) && in_sync(id))?;
         Some(Choice {
             leader: *leader,
             isr: leadership.isr.iter().copied().filter(|id| there(*id)).collect(),
@@ -99,8 +97,7 @@ pub fn offline(
     }
 }
 
-/// The preferred rule: the first assigned replica, which must live and be in the ISR, and be trusted to
-/// belong there.
+/// The preferred rule: the first assigned replica, which must live and be in the ISR.
 pub fn preferred(
     context: &Context,
     at: &TopicPartition,
@@ -117,8 +114,7 @@ pub fn preferred(
             "Preferred replica {preferred} is already the current leader for partition {at}"
         )));
     }
-    let fit = context.is_live(*preferred) && context.trusts(at, *preferred);
-    if !fit || !leadership.isr.contains(preferred) {
+    if !context.is_live(*preferred) || !leadership.isr.contains(preferred) {
         return Err(Refusal::StateChangeFailed(format!(
             "Preferred replica {preferred} for partition {at} is either not alive or not in the isr. Current leader and ISR: [{}; {}]",
             leadership.leader,
@@ -133,7 +129,7 @@ pub fn preferred(
 }
 
 /// The controlled-shutdown rule: the first ISR member, in ISR order, that is there and not shutting
-/// down, a trusted one if there is one; the ISR loses all that shut down.
+/// down; the ISR loses all that shut down.
 pub fn controlled_shutdown(
     context: &Context,
     at: &TopicPartition,
@@ -141,10 +137,9 @@ pub fn controlled_shutdown(
 ) -> Result<Choice, Refusal> {
     let stays = |id: &BrokerId| !context.shutting_down.contains(id);
     let isr: Vec<BrokerId> = leadership.isr.iter().copied().filter(stays).collect();
-    let mut fit = isr.iter().copied().filter(|id| context.is_live(*id));
-    match fit.clone().find(|id| context.trusts(at, *id)).or(fit.next()) {
+    match isr.iter().find(|id| context.is_live(**id)) {
         Some(leader) => Ok(Choice {
-            leader,
+            leader: *leader,
             unclean: false,
             isr,
         }),
@@ -156,8 +151,7 @@ pub fn controlled_shutdown(
     }
 }
 
-/// The reassignment rule: the first of the new replicas that lives and is in the ISR, a trusted one if there
-/// is one.
+/// The reassignment rule: the first of the new replicas that lives and is in the ISR.
 pub fn reassigned(
     context: &Context,
     at: &TopicPartition,
@@ -165,8 +159,7 @@ pub fn reassigned(
     leadership: &LeaderAndIsr,
 ) -> Result<Choice, Refusal> {
     let fit = |id: &&BrokerId| context.is_live(**id) && leadership.isr.contains(id);
-    let mut fit = new.iter().filter(fit);
-    match fit.clone().find(|id| context.trusts(at, **id)).or(fit.next()) {
+    match new.iter().find(fit) {
         Some(leader) => Ok(Choice {
             leader: *leader,
             isr: leadership.isr.clone(),

@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use ::log::{error, info, trace, warn};
 
+use super::super::aim::Aim;
 use super::super::batch::RequestBatch;
 use super::super::context::{CONTROLLER, Context, Ids, Partition, STATE_CHANGE};
-use super::super::plan::{Aim, Expect, Outcome, StateWrite};
+use super::super::plan::{Expect, Outcome, StateWrite};
 use super::super::state::{PartitionState, ReplicaState};
 use super::leader::{self, Choice, Refusal};
+use super::trust;
 use crate::cluster::{BrokerId, LeaderAndIsr, LeaderEpoch, TopicPartition};
 
 /// Topics whose rule about unclean elections must be read before these wishes can be decided.
@@ -35,11 +37,23 @@ pub fn topics_to_ask(context: &Context, aims: &[(TopicPartition, Aim)]) -> BTree
 }
 
 /// What is to be written for these wishes. A wish that is fulfilled or cannot be fulfilled now writes
-/// nothing; the latter is logged. Partitions of topics being deleted are left alone.
+/// nothing; the latter is logged. Partitions of topics being deleted are left alone. While members of an ISR are doubted,
+/// nothing is written that would name them again, by which the next controller would take them for trustworthy: the
+/// wish waits ([`trust`]).
 pub fn decide(context: &mut Context, aims: Vec<(TopicPartition, Aim)>) -> Vec<StateWrite> {
     let mut writes = Vec::with_capacity(aims.len());
     for (at, aim) in aims {
         if context.is_deleting(&at.topic) {
+            continue;
+        }
+        if let Some(ids) = trust::doubted(context, &at).filter(|_| !matches!(aim, Aim::Evict(_))) {
+            info!(target: STATE_CHANGE,
+                "Controller {} epoch {} waits with partition {at}: [{}] may have lost what made them in-sync replicas, and no other has answered yet",
+                context.me, context.epoch, Ids(ids));
+            let awaiting = context.awaiting.entry(at).or_default();
+            if !awaiting.contains(&aim) {
+                awaiting.push(aim);
+            }
             continue;
         }
         match one(context, &at, &aim) {
@@ -129,7 +143,10 @@ fn one(context: &Context, at: &TopicPartition, aim: &Aim) -> Result<Option<Chang
                 unclean: false,
             })
         })),
-        Aim::Evict(ids) => Ok(evict(context, partition, leadership, ids)),
+        Aim::Evict(ids) => match evict(context, partition, leadership, ids) {
+            None => lead(context, at, partition, leadership),
+            evicted => Ok(evicted),
+        },
         Aim::Prefer => {
             let choice = leader::preferred(context, at, partition, leadership)?;
             Ok(led(choice, assigned()))
@@ -189,8 +206,8 @@ fn create(context: &Context, at: &TopicPartition, partition: &Partition) -> Resu
     }
 }
 
-/// A partition that has been led: gives it a leader if that is gone, or not to be trusted as another is, and
-/// takes members that are gone out of the ISR.
+/// A partition that has been led: gives it a leader if that is gone, and takes members that are gone out of the
+/// ISR.
 ///
 /// With nobody to lead, the leader becomes none and the ISR stays what it was: whoever of it returns
 /// first has all that was acknowledged. (0.9.0.1 with unclean elections allowed empties the ISR and then
@@ -216,9 +233,7 @@ fn lead(
             unclean,
         })
     };
-    let better = |id: &BrokerId| context.is_live(*id) && context.trusts(at, *id);
-    let gives_way = !context.trusts(at, leadership.leader) && leadership.isr.iter().any(better);
-    if context.is_registered(leadership.leader) && !gives_way {
+    if context.is_registered(leadership.leader) {
         let isr = there(&leadership.isr);
         let shrinks = isr.len() < leadership.isr.len() && !isr.is_empty();
         return Ok(if shrinks {
@@ -251,10 +266,10 @@ fn evict(
     let registered = |id: &BrokerId| context.is_registered(*id);
     let stays = |id: &BrokerId| registered(id) && !ids.contains(id);
     let isr: Vec<BrokerId> = leadership.isr.iter().copied().filter(stays).collect();
-    let fit = |id: &&BrokerId| context.is_live(**id) && isr.contains(id);
+    let mut fit = partition.replicas.iter().filter(|id| isr.contains(id));
     let leader = match isr.contains(&leadership.leader) {
         true => leadership.leader,
-        false => *partition.replicas.iter().find(fit)?,
+        false => *fit.clone().find(|id| context.is_live(**id)).or(fit.next())?,
     };
     (isr != leadership.isr).then(|| Change {
         expect: Expect::Version(leadership.zk_version),
@@ -322,7 +337,12 @@ pub fn settle(
                 } else {
                     batch.update_metadata(&write.at);
                 }
-                settled.again.push((write.at, write.aim));
+                let aim = match write.aim {
+                    // What was written meanwhile is of a leader that has judged for itself.
+                    Aim::Evict(_) => Aim::Lead,
+                    aim => aim,
+                };
+                settled.again.push((write.at, aim));
             }
             Outcome::Found(None) => error!(target: STATE_CHANGE,
                 "Controller {} epoch {} found no state of partition {} in ZooKeeper; it is left as it is",

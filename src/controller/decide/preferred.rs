@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use ::log::{debug, info, warn};
 
+use super::super::aim::Aim;
 use super::super::context::{CONTROLLER, Context, List, Partition};
-use super::super::plan::{Aim, Plan, Removal};
+use super::super::plan::{Plan, Removal};
 use super::deletion;
 use crate::cluster::{BrokerId, TopicPartition};
 

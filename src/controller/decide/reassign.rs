@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 
 use ::log::{error, info, warn};
 
+use super::super::aim::Aim;
 use super::super::context::{CONTROLLER, Context, Ids};
-use super::super::plan::{Aim, Plan, Removal};
+use super::super::plan::{Plan, Removal};
 use super::super::state::ReplicaState;
 use super::deletion;
 use crate::cluster::{BrokerId, TopicPartition};

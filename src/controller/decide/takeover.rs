@@ -2,10 +2,12 @@
 
 use ::log::info;
 
+use super::super::aim::Aim;
 use super::super::context::{CONTROLLER, Context, List};
-use super::super::plan::{Aim, Plan};
+use super::super::plan::Plan;
 use super::super::state::{PartitionState, ReplicaState};
 use super::topics::Assignment;
+use super::trust;
 use crate::cluster::{BrokerId, LeaderAndIsr, TopicPartition};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +30,7 @@ pub fn load(
             let leadership = states.remove(&at);
             context.insert_new(&at, replicas.clone());
             if let Some((leadership, zxid)) = leadership {
-                take_in(context, &at, leadership, zxid);
+                trust::take_in(context, &at, leadership, zxid);
                 for id in replicas {
                     let there = context.is_registered(id);
                     let state = if there {
@@ -40,29 +42,6 @@ pub fn load(
                 }
             }
         }
-    }
-}
-
-/// Takes in a partition's state as it stands in ZooKeeper, written by the transaction `zxid`. The brokers must be known
-/// already.
-pub(super) fn take_in(context: &mut Context, at: &TopicPartition, leadership: LeaderAndIsr, zxid: i64) {
-    if let Some(partition) = context.partition_mut(at) {
-        partition.leadership = Some(leadership);
-        distrust(context, at, zxid);
-    }
-}
-
-/// Notes who is in an ISR, written by the transaction `zxid`, from before its present registration: it went
-/// and came back while nobody acted as controller, or its leader took it in while it was not registered, and may have lost
-/// what made it a member. Nobody is noted if all that are there did.
-fn distrust(context: &mut Context, at: &TopicPartition, zxid: i64) {
-    let leadership = context.partition(at).and_then(|p| p.leadership.as_ref());
-    let isr = leadership.iter().flat_map(|l| &l.isr);
-    let registered = isr.filter_map(|id| context.brokers.get(id));
-    let (returned, stayed): (Vec<_>, Vec<_>) = registered.partition(|live| live.czxid > zxid);
-    if !returned.is_empty() && !stayed.is_empty() {
-        let ids = returned.iter().map(|live| live.broker.id).collect();
-        context.distrusted.insert(at.clone(), ids);
     }
 }
 
@@ -88,11 +67,8 @@ pub fn take_over(context: &mut Context) -> Plan {
             plan.aims.push((at.clone(), Aim::Lead));
         }
         if partition.leadership.is_some() && !context.is_deleting(&at.topic) {
-            let told = |id: &&BrokerId| {
-                // A leader that came back leads nothing until nobody better is heard of.
-                let leads_no_more = partition.leader() == **id && !context.trusts(&at, **id);
-                context.is_registered(**id) && !leads_no_more
-            };
+            let told =
+                |id: &&BrokerId| context.is_registered(**id) && !trust::leads_no_more(context, &at, **id);
             for id in partition.replicas.iter().filter(told) {
                 plan.after.role(*id, &at);
             }

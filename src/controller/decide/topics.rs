@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use ::log::info;
 
+use super::super::aim::Aim;
 use super::super::context::{CONTROLLER, Context, Ids, List};
-use super::super::plan::{Aim, Plan};
+use super::super::plan::Plan;
+use super::trust;
 use crate::cluster::{BrokerId, LeaderAndIsr, TopicPartition};
 
 /// A topic's partitions and where their replicas belong.
@@ -67,5 +69,6 @@ pub fn isr_changed(context: &mut Context, states: Vec<(TopicPartition, LeaderAnd
             plan.after.update_metadata(&at);
         }
     }
+    plan.aims = trust::released(context);
     plan
 }

@@ -24,11 +24,14 @@ const NOT_THIS_LIFE: PartitionErrorsResponse = PartitionErrorsResponse {
     partitions: Vec::new(),
 };
 
-/// Whether a controller says that it means this broker as it was registered before its present life, which
-/// ZooKeeper knows `since` that transaction. Genuine controllers do not say it.
-fn is_about_a_former_life(since: Option<i64>, who: &Caller) -> bool {
-    let named = registration::named(&who.client_id);
-    named.zip(since).is_some_and(|(named, since)| named < since)
+/// Whether a controller says that it means this broker as it was registered before its present life. Genuine
+/// controllers do not say whom they mean. Waits while this life is being registered.
+async fn is_about_a_former_life(s: &Services, who: &Caller) -> bool {
+    let Some(named) = registration::named(&who.client_id) else {
+        return false;
+    };
+    let since = Membership::since(s.membership.clone()).await;
+    since.is_none_or(|since| named < since)
 }
 
 fn refuse_about_a_former_life(s: &Services, what: &str, controller: i32) {
@@ -47,7 +50,7 @@ pub(super) async fn leader_and_isr(
     request: LeaderAndIsrRequest,
 ) -> PartitionErrorsResponse {
     let since = Membership::since(s.membership.clone()).await;
-    if since.is_none() || is_about_a_former_life(since, who) {
+    if since.is_none() || is_about_a_former_life(s, who).await {
         refuse_about_a_former_life(s, "LeaderAndIsr", request.controller_id);
         return NOT_THIS_LIFE;
     }
@@ -65,8 +68,7 @@ pub(super) async fn stop_replica(
     who: &Caller,
     request: StopReplicaRequest,
 ) -> PartitionErrorsResponse {
-    let since = s.membership.borrow().first();
-    if is_about_a_former_life(since, who) {
+    if is_about_a_former_life(s, who).await {
         refuse_about_a_former_life(s, "StopReplica", request.controller_id);
         return NOT_THIS_LIFE;
     }
@@ -119,13 +121,14 @@ fn answer(outcomes: Outcomes, controller: i32, request: &str) -> PartitionErrors
 }
 
 /// Takes over the controller's picture of the cluster; not one that was meant for a former life of this broker.
-pub(super) fn update_metadata(
+///
+/// Of a controller of ours an answer without an error says that the life lives of which it knows.
+pub(super) async fn update_metadata(
     s: &Services,
     who: &Caller,
     request: UpdateMetadataRequest,
 ) -> UpdateMetadataResponse {
-    let since = s.membership.borrow().first();
-    if is_about_a_former_life(since, who) {
+    if is_about_a_former_life(s, who).await {
         refuse_about_a_former_life(s, "UpdateMetadata", request.controller_id);
         return UpdateMetadataResponse {
             error: NOT_THIS_LIFE.error,

@@ -130,7 +130,7 @@ async fn answer(
         ApiKey::Offsets => answered!(r => list_offsets::list_offsets(&s.replicas, r)),
         ApiKey::LeaderAndIsr => answered!(r => cluster_control::leader_and_isr(s, who, r).await),
         ApiKey::StopReplica => answered!(r => cluster_control::stop_replica(s, who, r).await),
-        ApiKey::UpdateMetadata => answered!(r => cluster_control::update_metadata(s, who, r)),
+        ApiKey::UpdateMetadata => answered!(r => cluster_control::update_metadata(s, who, r).await),
         ApiKey::ControlledShutdown => answered!(r => cluster_control::controlled_shutdown(s, who, r).await),
         ApiKey::Metadata => answered!(r => metadata::metadata(s, who, r).await),
         ApiKey::OffsetCommit => answered!(r => offsets::offset_commit(s, version, r).await),

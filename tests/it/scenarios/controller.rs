@@ -17,7 +17,9 @@ use kafka::cluster::{
 };
 use kafka::controller::batch::{Request, RequestBatch};
 use kafka::controller::context::{Context, LiveBroker};
-use kafka::controller::decide::{brokers, deletion, partitions, preferred, reassign, takeover, topics};
+use kafka::controller::decide::{
+    brokers, deletion, partitions, preferred, reassign, takeover, topics, trust,
+};
 use kafka::controller::plan::{self, Expect, Outcome, Plan, Removal, StateWrite};
 
 #[test]
@@ -177,7 +179,7 @@ impl super::Core for Story {
                     ["formerly"] => present - 1,
                     other => panic!("{other:?}"),
                 };
-                let plan = brokers::heard(&mut self.context, id, czxid);
+                let plan = trust::heard(&mut self.context, id, czxid);
                 self.carry_out(plan, out);
             }
             ["balance"] => {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use kafka::cluster::{Broker, BrokerId, ControllerEpoch, Endpoint, LeaderAndIsr, SecurityProtocol};
+use kafka::controller::aim::Aim;
 use kafka::controller::batch::{Request, RequestBatch};
 use kafka::controller::context::{Context, LiveBroker};
-use kafka::controller::decide::{brokers, partitions, takeover, topics};
-use kafka::controller::plan::{Aim, Expect, Outcome, Plan, StateWrite};
+use kafka::controller::decide::{brokers, partitions, takeover, topics, trust};
+use kafka::controller::plan::{Expect, Outcome, Plan, StateWrite};
 use kafka::replica::PartitionDecision;
 
 use super::broker::partition;
@@ -27,6 +28,8 @@ pub struct ZooKeeper {
 pub enum Word {
     Decision(PartitionDecision),
     Stop,
+    /// What the cluster is like; nobody here asks.
+    Picture,
 }
 
 /// The one that acts.
@@ -131,7 +134,7 @@ impl Controller {
 
     /// A broker took its roles.
     pub fn heard(&mut self, id: BrokerId, czxid: i64, zookeeper: &mut ZooKeeper) {
-        let plan = brokers::heard(&mut self.context, id, czxid);
+        let plan = trust::heard(&mut self.context, id, czxid);
         self.carry_out(plan, zookeeper);
     }
 
@@ -167,7 +170,7 @@ impl Controller {
                     self.words.extend(decisions.map(|d| (to, Word::Decision(d))));
                 }
                 Request::StopReplica(_) => self.words.push((to, Word::Stop)),
-                Request::UpdateMetadata(_) => {}
+                Request::UpdateMetadata(_) => self.words.push((to, Word::Picture)),
             }
         }
     }

@@ -85,7 +85,7 @@ enum Event {
     Notified,
     TakeOffice,
     /// A broker's answer to the controller of that epoch, which meant it as it was registered by that transaction.
-    Took(BrokerId, i64, ControllerEpoch),
+    Heeds(BrokerId, i64, ControllerEpoch),
     Produce,
     Fault,
 }
@@ -294,7 +294,7 @@ impl World {
                     self.send_words();
                 }
             }
-            Event::Took(id, czxid, epoch) => self.with_controller(|c, z| {
+            Event::Heeds(id, czxid, epoch) => self.with_controller(|c, z| {
                 if c.context.epoch == epoch {
                     c.heard(id, czxid, z);
                 }

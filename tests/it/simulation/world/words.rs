@@ -78,17 +78,21 @@ impl World {
                     life.standing.stop_following();
                 }
             }
+            Word::Picture => {
+                if let Some(life) = &mut self.broker(to).life
+                    && life.heeds(czxid)
+                {
+                    life.controller_epoch = life.controller_epoch.max(epoch);
+                }
+                self.answer_controller(to, czxid, epoch);
+            }
             Word::Decision(decided) => {
                 let decision = Decision {
                     state: decided.state,
                     replicas: decided.replicas,
                 };
                 let change = self.broker(to).decide(czxid, epoch, &decision, now, habits);
-                let life = self.broker(to).life.as_ref();
-                if life.is_some_and(|l| l.heeds(czxid) && l.controller_epoch == epoch) {
-                    let later = self.delay();
-                    self.soon(later, Event::Took(to, czxid, epoch));
-                }
+                self.answer_controller(to, czxid, epoch);
                 let Some(change) = change else { return Ok(()) };
                 let epoch = decision.state.leader_epoch;
                 let end = self.broker(to).disk.end();
@@ -105,6 +109,15 @@ impl World {
         }
         self.progress(to);
         Ok(())
+    }
+
+    /// A broker that heeds a word says so.
+    fn answer_controller(&mut self, id: BrokerId, czxid: i64, epoch: ControllerEpoch) {
+        let life = self.broker(id).life.as_ref();
+        if life.is_some_and(|l| l.heeds(czxid) && l.controller_epoch == epoch) {
+            let later = self.delay();
+            self.soon(later, Event::Heeds(id, czxid, epoch));
+        }
     }
 
     /// A leader has all that was acknowledged.
