@@ -197,11 +197,11 @@ impl Broker {
     }
 
     /// A producer's message, if this broker takes it.
-    pub fn append(&mut self, message: Message) -> bool {
+    pub fn append(&mut self, message: Message, min_in_sync: i32) -> bool {
         let Some(life) = &mut self.life else {
             return false;
         };
-        if !life.standing.leads() || life.standing.check_in_sync(2).is_err() {
+        if !life.standing.leads() || life.standing.check_in_sync(min_in_sync).is_err() {
             return false;
         }
         life.waiting.push((message, self.disk.end()));

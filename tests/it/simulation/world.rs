@@ -37,6 +37,8 @@ pub struct Habits {
     pub cut_to_high_watermark: bool,
     /// Machines lose what was not synced, one at a time.
     pub forget: bool,
+    /// `min.insync.replicas`.
+    pub min_in_sync: i32,
 }
 
 impl Default for Habits {
@@ -44,6 +46,7 @@ impl Default for Habits {
         Habits {
             cut_to_high_watermark: false,
             forget: true,
+            min_in_sync: 2,
         }
     }
 }

@@ -123,14 +123,14 @@ impl World {
 
     /// Whoever waits on a leader looks again.
     pub(super) fn progress(&mut self, id: BrokerId) {
-        let now = self.now;
+        let (now, least) = (self.now, self.habits.min_in_sync);
         let broker = self.broker(id);
         let end = broker.disk.end();
         let Some(life) = &mut broker.life else { return };
         let leads = life.standing.leads();
         let mut acknowledged = Vec::new();
         life.waiting.retain(|(message, offset)| {
-            let state = life.standing.replicated(*offset, 2);
+            let state = life.standing.replicated(*offset, least);
             if state == kafka::replica::Replicated::Yes {
                 acknowledged.push((*message, *offset));
             }
@@ -163,7 +163,8 @@ impl World {
         };
         self.messages += 1;
         let message = self.messages;
-        self.broker(id).append(message);
+        let least = self.habits.min_in_sync;
+        self.broker(id).append(message, least);
         self.progress(id);
     }
 }
