@@ -266,7 +266,9 @@ fn evict(
     let registered = |id: &BrokerId| context.is_registered(*id);
     let stays = |id: &BrokerId| registered(id) && !ids.contains(id);
     let isr: Vec<BrokerId> = leadership.isr.iter().copied().filter(stays).collect();
-    let mut fit = partition.replicas.iter().filter(|id| isr.contains(id));
+    // One that a reassignment is to remove may be the only one left.
+    let all = partition.replicas.iter().chain(&isr);
+    let mut fit = all.filter(|id| isr.contains(id));
     let leader = match isr.contains(&leadership.leader) {
         true => leadership.leader,
         false => *fit.clone().find(|id| context.is_live(**id)).or(fit.next())?,

@@ -16,7 +16,7 @@ use super::super::aim::Aim;
 use super::super::context::{CONTROLLER, Context, Ids};
 use super::super::plan::{Plan, Removal};
 use super::super::state::ReplicaState;
-use super::deletion;
+use super::{deletion, trust};
 use crate::cluster::{BrokerId, TopicPartition};
 
 /// How far a partition's reassignment is.
@@ -113,11 +113,13 @@ pub fn stage(context: &Context, at: &TopicPartition) -> Option<Stage> {
 pub type Reached = BTreeMap<TopicPartition, Stage>;
 
 /// The next step of every reassignment whose stage is another than the one reached; none when there is
-/// no such. The caller carries it out and asks again.
+/// no such. The caller carries it out and asks again. One of whose in-sync replicas somebody is doubted waits: the better
+/// copy may be one that is to be deleted.
 pub fn advance_all(context: &mut Context, reached: &mut Reached) -> Option<Plan> {
     let mut plan = None;
     for at in context.reassignments.keys().cloned().collect::<Vec<_>>() {
-        let Some(stage) = stage(context, &at).filter(|stage| reached.get(&at) != Some(stage)) else {
+        let next = stage(context, &at).filter(|stage| reached.get(&at) != Some(stage));
+        let Some(stage) = next.filter(|_| trust::doubted(context, &at).is_none()) else {
             continue;
         };
         reached.insert(at.clone(), stage);

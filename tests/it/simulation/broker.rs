@@ -155,6 +155,17 @@ impl Broker {
         });
     }
 
+    /// Gives up its copy of the partition.
+    pub fn delete(&mut self) {
+        self.disk = Disk::default();
+        self.forgot = None;
+        if let Some(life) = &mut self.life {
+            life.standing = Standing::new(partition(), self.id);
+            life.fetching = None;
+            life.waiting.clear();
+        }
+    }
+
     pub fn leads(&self) -> bool {
         self.life.as_ref().is_some_and(|l| l.standing.leads())
     }

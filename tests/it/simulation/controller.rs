@@ -6,7 +6,7 @@ use kafka::cluster::{Broker, BrokerId, ControllerEpoch, Endpoint, LeaderAndIsr, 
 use kafka::controller::aim::Aim;
 use kafka::controller::batch::{Request, RequestBatch};
 use kafka::controller::context::{Context, LiveBroker};
-use kafka::controller::decide::{brokers, partitions, takeover, topics, trust};
+use kafka::controller::decide::{brokers, partitions, reassign, takeover, topics, trust};
 use kafka::controller::plan::{Expect, Outcome, Plan, StateWrite};
 use kafka::replica::PartitionDecision;
 
@@ -21,13 +21,20 @@ pub struct ZooKeeper {
     /// Registered brokers, and the transactions that made their nodes.
     pub registered: BTreeMap<BrokerId, i64>,
     pub controller_epoch: i32,
+    /// The partition's replicas.
+    pub assignment: Vec<BrokerId>,
+    /// Those that an operator wishes it had.
+    pub wish: Option<Vec<BrokerId>>,
+    /// How often such a wish was fulfilled.
+    pub moves: usize,
 }
 
 /// What a controller tells a broker.
 #[derive(Clone, Debug)]
 pub enum Word {
     Decision(PartitionDecision),
-    Stop,
+    /// No more copying; whether the copy goes.
+    Stop(bool),
     /// What the cluster is like; nobody here asks.
     Picture,
 }
@@ -80,7 +87,7 @@ impl ZooKeeper {
 
 impl Controller {
     /// A new one takes office.
-    pub fn take_office(zookeeper: &mut ZooKeeper, replicas: &[BrokerId]) -> Controller {
+    pub fn take_office(zookeeper: &mut ZooKeeper) -> Controller {
         zookeeper.controller_epoch += 1;
         let mut context = Context {
             me: BrokerId(0),
@@ -90,7 +97,10 @@ impl Controller {
         };
         context.rules.unclean_election = false;
         let at = partition();
-        let assignments = BTreeMap::from([(at.topic.clone(), BTreeMap::from([(0, replicas.to_vec())]))]);
+        let assignments = BTreeMap::from([(
+            at.topic.clone(),
+            BTreeMap::from([(0, zookeeper.assignment.clone())]),
+        )]);
         let states = zookeeper.state.iter().map(|state| (at.clone(), state.clone()));
         takeover::load(&mut context, assignments, states.collect());
         let mut controller = Controller {
@@ -99,7 +109,43 @@ impl Controller {
         };
         let plan = takeover::take_over(&mut controller.context);
         controller.carry_out(plan, zookeeper);
+        controller.wished(zookeeper);
         controller
+    }
+
+    /// An operator wishes to move the partition.
+    pub fn wished(&mut self, zookeeper: &mut ZooKeeper) {
+        if let Some(wish) = zookeeper.wish.clone() {
+            let plan = reassign::requested(&mut self.context, BTreeMap::from([(partition(), wish)]));
+            self.carry_out(plan, zookeeper);
+            self.state_changed(zookeeper);
+        }
+    }
+
+    /// The state of a partition on the move changed.
+    pub fn state_changed(&mut self, zookeeper: &mut ZooKeeper) {
+        if let (Some((state, _)), Some(p), true) = (
+            zookeeper.state.clone(),
+            self.context.partition_mut(&partition()),
+            zookeeper.wish.is_some(),
+        ) {
+            p.leadership = Some(state);
+        }
+        self.move_on(zookeeper);
+    }
+
+    /// Takes the move as far as it goes.
+    fn move_on(&mut self, zookeeper: &mut ZooKeeper) {
+        let mut reached = reassign::Reached::default();
+        while let Some(plan) = reassign::advance_all(&mut self.context, &mut reached) {
+            self.carry_out(plan, zookeeper);
+        }
+    }
+
+    /// All that follows one thing that happened.
+    fn act(&mut self, plan: Plan, zookeeper: &mut ZooKeeper) {
+        self.carry_out(plan, zookeeper);
+        self.move_on(zookeeper);
     }
 
     /// Looks who is registered.
@@ -115,13 +161,14 @@ impl Controller {
             let plan = brokers::started(&mut self.context, difference.come, states.collect());
             self.carry_out(plan, zookeeper);
         }
+        self.move_on(zookeeper);
     }
 
     /// Takes in the in-sync set that a leader wrote.
     pub fn notified(&mut self, zookeeper: &mut ZooKeeper) {
         if let Some((state, _)) = zookeeper.state.clone() {
             let plan = topics::isr_changed(&mut self.context, vec![(partition(), state)]);
-            self.carry_out(plan, zookeeper);
+            self.act(plan, zookeeper);
         }
     }
 
@@ -129,25 +176,28 @@ impl Controller {
     pub fn prefer(&mut self, zookeeper: &mut ZooKeeper) {
         let mut plan = Plan::default();
         plan.aims.push((partition(), Aim::Prefer));
-        self.carry_out(plan, zookeeper);
+        self.act(plan, zookeeper);
     }
 
     /// A broker took its roles.
     pub fn heard(&mut self, id: BrokerId, czxid: i64, zookeeper: &mut ZooKeeper) {
         let plan = trust::heard(&mut self.context, id, czxid);
-        self.carry_out(plan, zookeeper);
+        self.act(plan, zookeeper);
     }
 
     /// A broker wants to go.
     pub fn leaves(&mut self, id: BrokerId, zookeeper: &mut ZooKeeper) {
         if let Ok(plan) = brokers::leaves(&mut self.context, id, None) {
-            self.carry_out(plan, zookeeper);
+            self.act(plan, zookeeper);
         }
     }
 
     /// What the shell does with a plan.
     fn carry_out(&mut self, plan: Plan, zookeeper: &mut ZooKeeper) {
         self.send(plan.before);
+        if let Some((_, replicas)) = plan.assignments.into_iter().last() {
+            zookeeper.assignment = replicas;
+        }
         let mut batch = plan.after;
         let mut aims = plan.aims;
         while !aims.is_empty() {
@@ -160,6 +210,10 @@ impl Controller {
             aims = settled.again;
         }
         self.send(batch);
+        if !plan.removals.is_empty() {
+            let wish = zookeeper.wish.take();
+            zookeeper.moves += usize::from(wish.as_ref() == Some(&zookeeper.assignment));
+        }
     }
 
     fn send(&mut self, batch: RequestBatch) {
@@ -169,7 +223,7 @@ impl Controller {
                     let decisions = r.partitions.iter().map(PartitionDecision::from);
                     self.words.extend(decisions.map(|d| (to, Word::Decision(d))));
                 }
-                Request::StopReplica(_) => self.words.push((to, Word::Stop)),
+                Request::StopReplica(r) => self.words.push((to, Word::Stop(r.delete_partitions))),
                 Request::UpdateMetadata(_) => self.words.push((to, Word::Picture)),
             }
         }

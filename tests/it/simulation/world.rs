@@ -27,6 +27,8 @@ const HEALING: u64 = 120_000;
 const SESSION: u64 = 3000;
 /// `replica.lag.time.max.ms`
 const LAG: Duration = Duration::from_millis(3000);
+/// One more than the partition has replicas.
+const BROKERS: i32 = 4;
 /// How many events a failure tells.
 const TOLD: usize = 300;
 
@@ -86,6 +88,9 @@ enum Event {
     Lapse(BrokerId, i64),
     Look,
     Notified,
+    /// The state of a partition on the move changed.
+    StateChanged,
+    Wished,
     TakeOffice,
     /// A broker's answer to the controller of that epoch, which meant it as it was registered by that transaction.
     Heeds(BrokerId, i64, ControllerEpoch),
@@ -122,8 +127,11 @@ impl World {
             sequence: 0,
             events: BinaryHeap::new(),
             on_their_way: BTreeMap::new(),
-            brokers: (1..=3).map(Broker::new).collect(),
-            zookeeper: ZooKeeper::default(),
+            brokers: (1..=BROKERS).map(Broker::new).collect(),
+            zookeeper: ZooKeeper {
+                assignment: (1..=3).map(BrokerId).collect(),
+                ..ZooKeeper::default()
+            },
             controller: None,
             last_words: BTreeMap::new(),
             connections: 0,
@@ -131,7 +139,7 @@ impl World {
             acknowledged: BTreeMap::new(),
             story: Vec::new(),
         };
-        for id in 1..=3 {
+        for id in 1..=BROKERS {
             world.soon(0, Event::Start(BrokerId(id)));
         }
         world.soon(1000, Event::TakeOffice);
@@ -140,11 +148,12 @@ impl World {
         world
     }
 
-    /// Lives through the time of faults and the healing after. Returns how many messages were acknowledged.
+    /// Lives through the time of faults and the healing after. Returns how many messages were acknowledged, and how often
+    /// the partition was moved.
     ///
     /// # Errors
     /// A promise was broken.
-    pub fn live(&mut self) -> Result<usize, String> {
+    pub fn live(&mut self) -> Result<(usize, usize), String> {
         while let Some(Reverse((at, sequence))) = self.events.pop() {
             self.now = self.now.max(at);
             let event = self
@@ -153,7 +162,7 @@ impl World {
                 .expect("an event for each time");
             self.happen(event)?;
             if self.now > TROUBLE && self.is_well() {
-                return self.reckon();
+                return Ok((self.reckon()?, self.zookeeper.moves));
             }
             if self.now > TROUBLE + HEALING {
                 return Err(format!(
@@ -250,6 +259,8 @@ impl World {
                 {
                     let later = self.chance.between(100, 6000);
                     self.soon(later, Event::Notified);
+                    let later = self.delay();
+                    self.soon(later, Event::StateChanged);
                 }
                 self.progress(id);
             }
@@ -289,11 +300,12 @@ impl World {
             }
             Event::Look => self.with_controller(Controller::look),
             Event::Notified => self.with_controller(Controller::notified),
+            Event::StateChanged => self.with_controller(Controller::state_changed),
+            Event::Wished => self.with_controller(Controller::wished),
             Event::TakeOffice => {
                 if self.controller.is_none() {
                     self.tell("a controller takes office".into());
-                    let replicas = [1, 2, 3].map(BrokerId);
-                    self.controller = Some(Controller::take_office(&mut self.zookeeper, &replicas));
+                    self.controller = Some(Controller::take_office(&mut self.zookeeper));
                     self.send_words();
                 }
             }
@@ -326,20 +338,33 @@ impl World {
         let Some((state, _)) = &self.zookeeper.state else {
             return false;
         };
-        let log = &self.brokers[0].disk.log;
+        let mut replicas = self.brokers.iter().filter(|b| self.is_assigned(b.id));
+        let log = self.log_of(state.leader);
         state.isr.len() == 3
-            && self.brokers.iter().any(|b| b.id == state.leader && b.leads())
-            && self
-                .brokers
-                .iter()
-                .all(|b| b.life.is_some() && b.disk.log == *log)
+            && self.zookeeper.wish.is_none()
+            && replicas.clone().count() == 3
+            && replicas.clone().any(|b| b.id == state.leader && b.leads())
+            && replicas.all(|b| b.life.is_some() && Some(&b.disk.log) == log)
+    }
+
+    fn is_assigned(&self, id: BrokerId) -> bool {
+        self.zookeeper.assignment.contains(&id)
+    }
+
+    fn log_of(&self, id: BrokerId) -> Option<&Vec<Message>> {
+        self.brokers.iter().find(|b| b.id == id).map(|b| &b.disk.log)
     }
 
     fn reckon(&self) -> Result<usize, String> {
+        let leader = self
+            .zookeeper
+            .state
+            .as_ref()
+            .map_or(BrokerId::NONE, |(s, _)| s.leader);
         for (message, offset) in &self.acknowledged {
             let there = usize::try_from(*offset)
                 .ok()
-                .and_then(|o| self.brokers[0].disk.log.get(o));
+                .and_then(|o| self.log_of(leader)?.get(o));
             if there != Some(message) {
                 return Err(format!(
                     "message {message}, acknowledged at offset {offset}, is lost: {there:?} is there"

@@ -76,14 +76,14 @@ impl World {
 
     pub(super) fn fault(&mut self) {
         self.remember();
-        let id = BrokerId(i32::try_from(self.chance.between(1, 3)).expect("few"));
+        let id = self.any_broker();
         let forgetful = self.brokers.iter().find(|b| b.forgot.is_some()).map(|b| b.id);
         let may_trouble = forgetful.is_none_or(|f| f == id);
         // One trouble at a time for each.
         let quiet = self.broker(id).paused_until.max(self.broker(id).cut_off_until) < self.now;
         let alive = self.broker(id).life.is_some();
         let long = self.chance.between(100, 8000);
-        match self.chance.between(1, 12) {
+        match self.chance.between(1, 13) {
             1..=3 if alive && may_trouble => {
                 self.tell(format!("{id} is killed"));
                 self.die(id, SESSION);
@@ -125,8 +125,28 @@ impl World {
                     self.die(id, 300);
                 }
             }
+            12 => {
+                let last = self.any_broker();
+                let mut wish: Vec<BrokerId> = self.brokers.iter().map(|b| b.id).collect();
+                let first = wish.iter().position(|b| *b == id).expect("one of them");
+                wish.rotate_left(first);
+                wish.retain(|b| *b != last);
+                wish.truncate(3);
+                // An operator asks for one move at a time.
+                if self.zookeeper.wish.is_none() {
+                    self.tell(format!("is to move to {wish:?}"));
+                    self.zookeeper.wish = Some(wish);
+                    let later = self.delay();
+                    self.soon(later, Event::Wished);
+                }
+            }
             _ => {}
         }
+    }
+
+    fn any_broker(&mut self) -> BrokerId {
+        let number = self.chance.between(1, u64::try_from(BROKERS).expect("a few"));
+        BrokerId(i32::try_from(number).expect("a few"))
     }
 
     pub(super) fn lose_session(&mut self, id: BrokerId, long: u64) {
@@ -160,7 +180,7 @@ impl World {
         };
         let writes = self.on_their_way.values().any(|e| matches!(e, Event::Write(..)));
         let here = self.brokers.iter().any(|b| b.id == id && b.life.is_some());
-        here && !writes && self.brokers.iter().any(well)
+        here && self.is_assigned(id) && !writes && self.brokers.iter().any(well)
     }
 
     /// Who forgot is as good as the others once it is in sync and has as much again as it had.

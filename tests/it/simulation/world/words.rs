@@ -70,12 +70,16 @@ impl World {
     ) -> Result<(), String> {
         let (now, habits) = (self.mono(), self.habits);
         match word {
-            Word::Stop => {
-                if let Some(life) = &mut self.broker(to).life
-                    && life.heeds(czxid)
-                    && epoch >= life.controller_epoch
-                {
-                    life.standing.stop_following();
+            Word::Stop(delete) => {
+                let broker = self.broker(to);
+                let heeds = |life: &Life| life.heeds(czxid) && epoch >= life.controller_epoch;
+                match &mut broker.life {
+                    Some(life) if heeds(life) && delete => {
+                        broker.delete();
+                        self.tell(format!("{to} deletes its copy"));
+                    }
+                    Some(life) if heeds(life) => life.standing.stop_following(),
+                    _ => {}
                 }
             }
             Word::Picture => {
