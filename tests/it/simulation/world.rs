@@ -109,8 +109,8 @@ pub struct World {
     brokers: Vec<Broker>,
     zookeeper: ZooKeeper,
     controller: Option<Controller>,
-    /// When the last word to each broker arrives.
-    last_words: BTreeMap<BrokerId, u64>,
+    /// When the last word arrives over each connection: from a controller to a registration.
+    last_words: BTreeMap<(ControllerEpoch, BrokerId, i64), u64>,
     connections: u64,
     messages: Message,
     acknowledged: BTreeMap<Message, i64>,

@@ -31,8 +31,15 @@ impl World {
                 );
                 self.tell(line);
             }
-            let at = (self.now + self.delay()).max(self.last_words.get(&to).map_or(0, |l| l + 1));
-            self.last_words.insert(to, at);
+            let connection = (epoch, to, czxid);
+            let after = self.last_words.get(&connection).map_or(0, |l| l + 1);
+            // A connection may be cut for a while, and its bytes arrive when others have come and gone.
+            let cut = match self.chance.once_in(200) {
+                true => self.chance.between(1500, 9000),
+                false => 0,
+            };
+            let at = (self.now + self.delay() + cut).max(after);
+            self.last_words.insert(connection, at);
             let life = self.broker(to).lives;
             self.soon(at - self.now, Event::Word(to, life, czxid, epoch, word));
         }
