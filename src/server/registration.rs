@@ -40,14 +40,13 @@ pub enum Membership {
     Former,
     /// The node is being made.
     Asking,
-    /// The present one, whose node was first made by this transaction. Stays so when the node is made again in a later
-    /// session.
+    /// The present one, whose node was made by this transaction, the last of them if there were several sessions.
     Present(i64),
 }
 
 impl Membership {
-    /// Waits while the node is being made. Afterwards the transaction that first made the present life's node is
-    /// known, or `None` if the cluster does not know the present life.
+    /// Waits while the node is being made for the first time. Afterwards the transaction that made the present life's last
+    /// node is known, or `None` if the cluster does not know the present life.
     pub async fn since(mut membership: watch::Receiver<Membership>) -> Option<i64> {
         let known = membership.wait_for(|m| *m != Membership::Asking).await;
         match *known.ok()? {
@@ -117,10 +116,11 @@ impl Registration {
         membership: watch::Sender<Membership>,
     ) -> Result<Registration, Error> {
         let (published, registered) = watch::channel(0);
-        let generation = register(&identity, &zookeeper, &clock, Some(&membership)).await?;
+        let generation = register(&identity, &zookeeper, &clock, &membership).await?;
         published.send_replace(generation);
         let shutdown = Shutdown::new();
-        let task = tokio::spawn(keep(identity, zookeeper, clock, published, shutdown.stop()));
+        let told = (published, membership);
+        let task = tokio::spawn(keep(identity, zookeeper, clock, told, shutdown.stop()));
         Ok(Registration {
             registered,
             shutdown,
@@ -146,7 +146,7 @@ async fn keep(
     identity: Identity,
     zookeeper: Session,
     clock: Clock,
-    published: watch::Sender<u64>,
+    (published, membership): (watch::Sender<u64>, watch::Sender<Membership>),
     mut stop: Stop,
 ) {
     let mut state = zookeeper.state();
@@ -162,7 +162,7 @@ async fn keep(
         }
         info!("re-registering broker info in ZK for broker {}", identity.id);
         let outcome = tokio::select! {
-            outcome = register(&identity, &zookeeper, &clock, None) => outcome,
+            outcome = register(&identity, &zookeeper, &clock, &membership) => outcome,
             _ = stop.wait() => return,
         };
         match outcome {
@@ -182,17 +182,21 @@ async fn keep(
 }
 
 /// Makes the node and returns the generation of the session that owns it. `membership` is told how far it
-/// is, the first time.
+/// is; who was present once stays so while the node is made again.
 async fn register(
     identity: &Identity,
     zookeeper: &Session,
     clock: &Clock,
-    membership: Option<&watch::Sender<Membership>>,
+    membership: &watch::Sender<Membership>,
 ) -> Result<u64, Error> {
     let tell = |now| {
-        if let Some(membership) = membership {
-            membership.send_replace(now);
-        }
+        membership.send_if_modified(|known| {
+            let newer = matches!(now, Membership::Present(_)) || !matches!(known, Membership::Present(_));
+            if newer {
+                *known = now;
+            }
+            newer
+        });
     };
     let failed = |source| Error::ZooKeeper {
         id: identity.id,

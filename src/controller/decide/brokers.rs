@@ -8,7 +8,7 @@ use super::super::aim::Aim;
 use super::super::context::{CONTROLLER, Context, Ids, LiveBroker};
 use super::super::plan::Plan;
 use super::super::state::{PartitionState, ReplicaState};
-use super::{deletion, trust};
+use super::{deletion, reassign, trust};
 use crate::cluster::{BrokerId, LeaderAndIsr, TopicPartition};
 
 /// How the registered brokers differ from those known.
@@ -87,6 +87,7 @@ pub fn failed(context: &mut Context, gone: &[BrokerId], returning: &[BrokerId]) 
     let mut seen = BTreeSet::new();
     plan.aims.retain(|(at, _)| seen.insert(at.clone()));
     plan.aims.extend(trust::released(context));
+    reassign::brokers_failed(context, gone);
     plan.merge(deletion::brokers_failed(context, gone));
     plan
 }

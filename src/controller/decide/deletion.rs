@@ -111,6 +111,15 @@ pub fn answered(context: &mut Context, id: BrokerId, partitions: &[(TopicPartiti
         if context.replica_state(at, id) != ReplicaState::DeletionStarted {
             continue;
         }
+        if !context.is_deleting(&at.topic) {
+            // A reassignment has removed it; what is left of it harms nobody.
+            if *error != 0 {
+                warn!(target: CONTROLLER,
+                    "[Controller {}]: Replica {id} of {at} was moved away and could not be deleted: error {error}", context.me);
+            }
+            context.move_replica(at, id, ReplicaState::NonExistent);
+            continue;
+        }
         if *error == 0 {
             context.move_replica(at, id, ReplicaState::DeletionSuccessful);
         } else {

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! Grow: AR := AR + RAR ─> Wait: until RAR is in sync ─> Lead: leader in RAR ─> Shrink: the others
-//! leave the ISR and delete their copies ─> Finish: AR := RAR, the wish goes
+//! leave the ISR and are told to delete their copies ─> Delete: until they have or are gone ─> Finish: AR := RAR,
+//! the wish goes
 //! ```
 
 use std::collections::BTreeMap;
@@ -30,6 +31,9 @@ pub enum Stage {
     Lead,
     /// A wished replica leads; others still have copies.
     Shrink,
+    /// The others were told to delete their copies. Until they have, nobody may wish them back: the word, arriving late,
+    /// would take from them what they had got anew. 0.9.0.1 does not wait.
+    Delete,
     /// Only the record is left to be put right.
     Finish,
 }
@@ -102,10 +106,14 @@ pub fn stage(context: &Context, at: &TopicPartition) -> Option<Stage> {
         || !context.is_registered(leadership.leader)
     {
         Stage::Lead
-    } else if partition.replica_states.keys().any(|id| !to.contains(id)) {
-        Stage::Shrink
     } else {
-        Stage::Finish
+        let other = |(id, _): &(&BrokerId, &ReplicaState)| !to.contains(id);
+        let mut others = partition.replica_states.iter().filter(other);
+        match others.clone().next() {
+            None => Stage::Finish,
+            Some(_) if others.all(|(_, state)| *state == ReplicaState::DeletionStarted) => Stage::Delete,
+            Some(_) => Stage::Shrink,
+        }
     })
 }
 
@@ -127,6 +135,17 @@ pub fn advance_all(context: &mut Context, reached: &mut Reached) -> Option<Plan>
         plan.get_or_insert_with(Plan::default).merge(step);
     }
     plan
+}
+
+/// Brokers are gone: nobody waits for what they were to delete.
+pub fn brokers_failed(context: &mut Context, gone: &[BrokerId]) {
+    for at in context.reassignments.keys().cloned().collect::<Vec<_>>() {
+        for id in gone {
+            if context.replica_state(&at, *id) == ReplicaState::DeletionStarted {
+                context.move_replica(&at, *id, ReplicaState::NonExistent);
+            }
+        }
+    }
 }
 
 /// The next step of one partition's reassignment.
@@ -161,7 +180,7 @@ fn advance(context: &mut Context, at: &TopicPartition) -> Plan {
             plan.assignments.push((at.clone(), all.clone()));
             plan.aims.push((at.clone(), Aim::Renew(all)));
         }
-        Stage::Wait => {}
+        Stage::Wait | Stage::Delete => {}
         Stage::Lead => {
             let leader = partition.leader();
             let mut all = to.clone();
@@ -178,9 +197,12 @@ fn advance(context: &mut Context, at: &TopicPartition) -> Plan {
             for id in others {
                 context.move_replica(at, id, ReplicaState::Offline);
                 if context.is_registered(id) {
+                    context.move_replica(at, id, ReplicaState::DeletionStarted);
                     plan.after.stop_replica(id, at, true);
+                } else {
+                    // As in 0.9.0.1 it keeps what it has.
+                    context.move_replica(at, id, ReplicaState::NonExistent);
                 }
-                context.move_replica(at, id, ReplicaState::NonExistent);
             }
         }
         Stage::Finish => {

@@ -198,6 +198,7 @@ impl super::Core for Story {
                 let answer: Vec<_> = told.into_iter().map(|at| (at, error)).collect();
                 let plan = deletion::answered(&mut self.context, id, &answer);
                 self.carry_out(plan, out);
+                self.move_on(out);
             }
             ["retry"] => {
                 let plan = deletion::retry(&mut self.context);

@@ -50,7 +50,7 @@ pub struct Life {
     pub number: u64,
     pub standing: Standing,
     pub controller_epoch: ControllerEpoch,
-    /// The transaction that first made this life's node: since then the cluster knows of it.
+    /// The transaction that made this life's last node: since the first the cluster knows of it.
     pub registered: Option<i64>,
     /// To each leader: which of its lives, and the connection's number.
     pub connections: BTreeMap<BrokerId, (u64, u64)>,
@@ -67,7 +67,7 @@ pub struct Life {
 impl Life {
     /// Whether what a controller says about the broker as it was registered by `czxid` is about this life.
     pub fn heeds(&self, czxid: i64) -> bool {
-        self.registered.is_some_and(|first| czxid >= first)
+        self.registered.is_some_and(|last| czxid >= last)
     }
 }
 
@@ -153,6 +153,12 @@ impl Broker {
             parked: Vec::new(),
             waiting: Vec::new(),
         });
+    }
+
+    /// For a failure's text.
+    pub fn described(&self) -> String {
+        let role = self.life.as_ref().map(|l| l.standing.role());
+        format!("{}: {role:?}, log ends at {}", self.id, self.disk.end())
     }
 
     /// Gives up its copy of the partition.

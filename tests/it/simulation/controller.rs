@@ -6,7 +6,7 @@ use kafka::cluster::{Broker, BrokerId, ControllerEpoch, Endpoint, LeaderAndIsr, 
 use kafka::controller::aim::Aim;
 use kafka::controller::batch::{Request, RequestBatch};
 use kafka::controller::context::{Context, LiveBroker};
-use kafka::controller::decide::{brokers, partitions, reassign, takeover, topics, trust};
+use kafka::controller::decide::{brokers, deletion, partitions, reassign, takeover, topics, trust};
 use kafka::controller::plan::{Expect, Outcome, Plan, StateWrite};
 use kafka::replica::PartitionDecision;
 
@@ -182,6 +182,12 @@ impl Controller {
     /// A broker took its roles.
     pub fn heard(&mut self, id: BrokerId, czxid: i64, zookeeper: &mut ZooKeeper) {
         let plan = trust::heard(&mut self.context, id, czxid);
+        self.act(plan, zookeeper);
+    }
+
+    /// A broker has deleted its copy.
+    pub fn deleted(&mut self, id: BrokerId, zookeeper: &mut ZooKeeper) {
+        let plan = deletion::answered(&mut self.context, id, &[(partition(), 0)]);
         self.act(plan, zookeeper);
     }
 

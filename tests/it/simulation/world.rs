@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use kafka::cluster::{BrokerId, ControllerEpoch, LeaderAndIsr};
+use kafka::controller::context::LiveBroker;
 use kafka::replica::Outcome;
 use kafka::replica::agreement::Question;
 use kafka::replica::isr::SETTLING;
@@ -92,6 +93,8 @@ enum Event {
     StateChanged,
     Wished,
     TakeOffice,
+    /// A broker has deleted its copy, as the controller of that epoch told it.
+    Deleted(BrokerId, i64, ControllerEpoch),
     /// A broker's answer to the controller of that epoch, which meant it as it was registered by that transaction.
     Heeds(BrokerId, i64, ControllerEpoch),
     Produce,
@@ -166,8 +169,9 @@ impl World {
             }
             if self.now > TROUBLE + HEALING {
                 return Err(format!(
-                    "not well {HEALING} ms after the last fault: {:?}",
-                    self.zookeeper.state
+                    "not well {HEALING} ms after the last fault: {:?}, brokers {:?}",
+                    self.zookeeper,
+                    self.brokers.iter().map(Broker::described).collect::<Vec<_>>()
                 ));
             }
         }
@@ -182,7 +186,9 @@ impl World {
 
     fn tell(&mut self, line: String) {
         if self.story.len() == TOLD {
-            self.story.remove(0);
+            // What was acknowledged is the least of it.
+            let acknowledged = self.story.iter().position(|line| line.contains("acknowledges"));
+            self.story.remove(acknowledged.unwrap_or(0));
         }
         self.story.push(format!("{:>6} {line}", self.now));
     }
@@ -222,7 +228,11 @@ impl World {
         };
         let (now, until) = (self.now, self.broker(id).paused_until);
         if until > now {
-            let jitter = self.chance.between(0, 3);
+            // What came over one connection keeps its order.
+            let jitter = match event {
+                Event::Word(..) => 0,
+                _ => self.chance.between(0, 3),
+            };
             self.soon(until - now + jitter, event.clone());
         }
         until > now
@@ -309,6 +319,12 @@ impl World {
                     self.send_words();
                 }
             }
+            Event::Deleted(id, czxid, epoch) => self.with_controller(|c, z| {
+                let same = |b: &LiveBroker| b.czxid == czxid;
+                if c.context.epoch == epoch && c.context.brokers.get(&id).is_some_and(same) {
+                    c.deleted(id, z);
+                }
+            }),
             Event::Heeds(id, czxid, epoch) => self.with_controller(|c, z| {
                 if c.context.epoch == epoch {
                     c.heard(id, czxid, z);

@@ -58,7 +58,7 @@ impl World {
         self.tell(format!("{id} is registered"));
         let czxid = self.zookeeper.zxid;
         if let Some(life) = self.life(id, number) {
-            life.registered.get_or_insert(czxid);
+            life.registered = Some(czxid);
         }
         self.look_soon();
     }

@@ -84,8 +84,13 @@ impl World {
                     Some(life) if heeds(life) && delete => {
                         broker.delete();
                         self.tell(format!("{to} deletes its copy"));
+                        let later = self.delay();
+                        self.soon(later, Event::Deleted(to, czxid, epoch));
                     }
-                    Some(life) if heeds(life) => life.standing.stop_following(),
+                    Some(life) if heeds(life) => {
+                        life.standing.stop_following();
+                        self.tell(format!("{to} stops copying"));
+                    }
                     _ => {}
                 }
             }
