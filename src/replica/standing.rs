@@ -92,8 +92,8 @@ pub struct Standing {
     agreement: Agreement,
     /// The high watermark that the leader told last, however far this copy goes.
     told: Offset,
-    /// Over which connection each follower asked last, and which leadership.
-    asked: BTreeMap<BrokerId, (u64, Term)>,
+    /// Over which connection each follower asked last, and which leadership; none if it was not assigned since.
+    asked: BTreeMap<BrokerId, (u64, Option<Term>)>,
     /// It has led since the broker was started, and its log was cut after that.
     led: bool,
     cut_since_led: bool,
@@ -188,6 +188,11 @@ impl Standing {
     /// is: [`place_high_watermark`](Self::place_high_watermark).
     pub fn take(&mut self, decision: &Decision, copy: Copy, now: Mono) -> Change {
         let next = self.leader_epoch.0.checked_add(1) == Some(decision.state.leader_epoch.0);
+        for id in decision.replicas.iter().filter(|id| !self.assigned.contains(id)) {
+            if let Some((_, of)) = self.asked.get_mut(id) {
+                *of = None;
+            }
+        }
         self.assigned.clone_from(&decision.replicas);
         self.leader_epoch = decision.state.leader_epoch;
         self.controller_epoch = decision.state.controller_epoch;
@@ -319,14 +324,23 @@ impl Standing {
     /// it another leader's messages may have replaced here since, and it would take the next answer for the continuation:
     /// its copy would differ from all others where nobody compares any more. An error makes it compare.
     ///
+    /// And what it asked before it was assigned anew says what it had before it deleted its copy; what comes over an older
+    /// connection than its last, what an earlier life of it had. Numbers of connections rise.
+    ///
     /// # Errors
-    /// [`Error::NotLeader`], once, if it asked an earlier leadership of this broker over that connection.
+    /// [`Error::NotLeader`]: once, if it asked an earlier leadership of this broker over that connection, or was assigned anew
+    /// since it did; and over an older connection.
     pub fn asked(&mut self, follower: BrokerId, connection: u64) -> Result<()> {
         let Some(term) = self.term.filter(|_| self.assigned.contains(&follower)) else {
             return Ok(());
         };
-        match self.asked.insert(follower, (connection, term)) {
-            Some((over, of)) if over == connection && of != term => Err(Error::NotLeader(self.id.clone())),
+        let refusal = || Err(Error::NotLeader(self.id.clone()));
+        let before = self.asked.get(&follower).copied();
+        if before.is_some_and(|(over, _)| connection < over) {
+            return refusal();
+        }
+        match self.asked.insert(follower, (connection, Some(term))) {
+            Some((over, of)) if over == connection && of != Some(term) => refusal(),
             _ => Ok(()),
         }
     }
