@@ -28,7 +28,7 @@ use crate::util::shutdown::{Shutdown, Stop};
 pub enum Answer {
     /// The broker knows of a newer controller (error 11).
     Refused(BrokerId),
-    /// The broker, as it was registered by this transaction, heeds what it is told.
+    /// The broker, as it was registered by this transaction, lives and heeds this controller.
     Heeds(BrokerId, i64),
     /// The broker was told to delete these copies: its error for each, 0 if it is gone.
     Deleted(BrokerId, Vec<(TopicPartition, i16)>),
@@ -276,7 +276,9 @@ impl Sender {
     }
 
     fn heeds_or_refuses(&self, error: i16) -> Option<Answer> {
-        let heeds = (error == 0).then_some(Answer::Heeds(self.to, self.registration));
+        // Whatever else went wrong, it is there; but not who says that it was started again since.
+        let is_meant = ErrorCode(error) != ErrorCode::BROKER_NOT_AVAILABLE;
+        let heeds = is_meant.then_some(Answer::Heeds(self.to, self.registration));
         self.refusal(error).or(heeds)
     }
 
