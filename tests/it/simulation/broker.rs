@@ -166,8 +166,8 @@ impl Broker {
         self.disk = Disk::default();
         self.forgot = None;
         if let Some(life) = &mut self.life {
+            // A fetch that is on its way stays so: the connection takes another only after its answer.
             life.standing = Standing::new(partition(), self.id);
-            life.fetching = None;
             life.waiting.clear();
         }
     }
