@@ -13,6 +13,8 @@ pub(super) struct Follower {
     pub(super) caught_up: Mono,
     /// When it fetched first in this leadership.
     pub(super) first: Option<Mono>,
+    /// If it lives, it asks again by then.
+    pub(super) expected: Mono,
     /// How many times in a row it has asked from below the high watermark.
     pub(super) below: u32,
     /// The leader's end at its last fetch, and when that was.
@@ -26,6 +28,7 @@ impl Follower {
             end: None,
             caught_up: now,
             first: None,
+            expected: now,
             below: 0,
             last: None,
         }

@@ -59,6 +59,8 @@ enum Step {
     Again,
     /// Nobody who is in sync lives.
     Nobody,
+    /// This broker is not registered, and must not write.
+    Unregistered,
 }
 
 /// The state with the first of `assigned` as leader that is in sync, lives, and is not `me`; the set without
@@ -112,6 +114,7 @@ impl ReplicaManager {
                 Ok(Step::Written(state)) => break state,
                 Ok(Step::Again) => continue,
                 Ok(Step::Nobody) if told => {}
+                Ok(Step::Unregistered) => {}
                 Ok(Step::Nobody) => {
                     told = true;
                     error!(
@@ -168,6 +171,7 @@ impl ReplicaManager {
         Ok(match self.store.write(partition, &next).await? {
             Outcome::Written(zk_version) => Step::Written(LeaderAndIsr { zk_version, ..next }),
             Outcome::Overtaken(_) => Step::Again,
+            Outcome::Unregistered => Step::Unregistered,
             Outcome::Gone => Step::Done,
         })
     }

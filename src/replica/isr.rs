@@ -19,6 +19,10 @@
 //! there to stay: by a second fetch since, and not before [`SETTLING`] has passed. Else the last fetch of a
 //! leaving broker takes it in again, and acks=-1 waits for it until it lags.
 //!
+//! Who joins does so by a write that names the other members, too, and a controller takes that for the leader's word that
+//! they have everything, if they have not been started again since. So nobody joins while a member is overdue: it may have been
+//! started again before the write, and may have lost what it had.
+//!
 //! A fetch carries no epoch. One that was asked in an earlier leadership of this broker says what the
 //! follower has of the log as it was then. If that was cut since, fetches do not count until the follower
 //! has been heard for [`SETTLING`]: by then the decision has reached it, and it compares anew.
@@ -159,6 +163,7 @@ impl Isr {
         let first = *follower.first.get_or_insert(now);
         let counts = !self.suspect || now.since(first) >= SETTLING;
         follower.fetched(at.filter(|_| counts), leader_end, now);
+        follower.expected = now;
         follower.below = match at {
             Some(at) if at.offset >= high_watermark => 0,
             _ => follower.below.saturating_add(1),
@@ -167,6 +172,13 @@ impl Isr {
             left_out.fetches = left_out.fetches.saturating_add(1);
         }
         true
+    }
+
+    /// `id`, which has just asked, may wait for so long before it asks again.
+    pub fn expect(&mut self, id: BrokerId, wait: Duration, now: Mono) {
+        if let Some(follower) = self.followers.get_mut(&id) {
+            follower.expected = now + wait;
+        }
     }
 
     /// The set without `id`, if that member has asked from below the high watermark twice in a row: it does
@@ -203,6 +215,13 @@ impl Isr {
         }
         let stays = |left: &LeftOut| left.fetches > 1 && now.since(left.since) >= SETTLING;
         if !self.left_out.get(&id).is_none_or(stays) {
+            return None;
+        }
+        let overdue = |id: &&BrokerId| {
+            let follower = self.followers.get(id);
+            follower.is_some_and(|f| now.since(f.expected) > SETTLING)
+        };
+        if self.members.iter().any(|member| overdue(&member)) {
             return None;
         }
         let end = self.followers.get(&id)?.end?;
@@ -242,6 +261,11 @@ impl Isr {
             self.members = set;
             self.zk_version = zk_version;
         }
+    }
+
+    /// The proposal was not written and will not be.
+    pub fn withdrawn(&mut self) {
+        self.proposed = None;
     }
 
     /// Something else stands there, but under the same leadership: that is the set.
@@ -362,6 +386,8 @@ mod tests {
         assert_eq!(isr.wants_in(A, 10, soon), None, "it may have been its last");
         isr.record_fetch(A, Some(at(10)), 10, 0, soon);
         assert_eq!(isr.wants_in(A, 10, ms(2999)), None, "it may be about to leave");
+        assert_eq!(isr.wants_in(A, 10, soon), None, "B is overdue: it may have been started again");
+        isr.record_fetch(B, Some(at(8)), 10, 0, soon);
         assert_eq!(isr.wants_in(A, 10, soon), Some(vec![ME, B, A]));
         // Whoever left by its own lag may come at once.
         isr.propose(vec![ME]);

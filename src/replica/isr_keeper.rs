@@ -140,6 +140,16 @@ impl ReplicaManager {
     ) -> Option<TopicPartition> {
         while partition.still_proposes(&proposal) {
             match self.store.write(&partition.id, &proposal).await {
+                Ok(Outcome::Unregistered) => {
+                    info!(
+                        "Partition {} on broker {}: not registered in ZooKeeper, skip updating ISR",
+                        partition.id, self.settings.id
+                    );
+                    // It is thought over then.
+                    self.clock.sleep(RETRY).await;
+                    partition.settle(&proposal, Outcome::Unregistered);
+                    return None;
+                }
                 Ok(outcome) => {
                     if !matches!(outcome, Outcome::Written(_)) {
                         info!(

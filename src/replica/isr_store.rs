@@ -3,9 +3,9 @@
 
 use ::log::warn;
 
-use crate::cluster::{LeaderAndIsr, TopicPartition};
+use crate::cluster::{BrokerId, LeaderAndIsr, TopicPartition};
 use crate::config::LogConfig;
-use crate::zookeeper::{self, CreateMode, Session, paths, znodes};
+use crate::zookeeper::{self, CreateMode, Op, OpResult, Session, paths, znodes};
 
 use super::error::{Error, Result};
 
@@ -18,20 +18,23 @@ pub enum Outcome {
     Overtaken(LeaderAndIsr),
     /// The node is not there: the topic was deleted.
     Gone,
+    /// Not written, and it will not be: this broker is not registered. What it knows of others is from before its session
+    /// ended, and what it would write now would vouch for those who have been started again since.
+    Unregistered,
 }
 
 /// Where states stand.
 #[derive(Debug)]
 pub(super) enum Store {
-    /// In ZooKeeper.
-    ZooKeeper(Session),
+    /// In ZooKeeper, written by the broker of that id.
+    ZooKeeper(Session, BrokerId),
     /// In memory, for the tests of this floor.
     #[cfg(test)]
     Memory(super::tests::States),
 }
 
 impl Store {
-    /// Writes `state` if its node still has version `state.zk_version`.
+    /// Writes `state` if its node still has version `state.zk_version`, and this broker is registered.
     ///
     /// # Errors
     /// Those after which nobody knows whether it was written: to be tried again with the same version,
@@ -42,7 +45,7 @@ impl Store {
         state: &LeaderAndIsr,
     ) -> zookeeper::Result<Outcome> {
         match self {
-            Store::ZooKeeper(session) => write(session, partition, state).await,
+            Store::ZooKeeper(session, me) => write(session, *me, partition, state).await,
             #[cfg(test)]
             Store::Memory(states) => states.write(partition, state),
         }
@@ -51,7 +54,7 @@ impl Store {
     /// What stands there; `None` if the topic was deleted, or something stands there that is no state.
     pub(super) async fn read(&self, partition: &TopicPartition) -> zookeeper::Result<Option<LeaderAndIsr>> {
         match self {
-            Store::ZooKeeper(session) => read(session, partition).await,
+            Store::ZooKeeper(session, _) => read(session, partition).await,
             #[cfg(test)]
             Store::Memory(states) => Ok(states.read()),
         }
@@ -60,7 +63,7 @@ impl Store {
     /// Settings of a topic: `defaults` and its own on top.
     pub(super) async fn topic_config(&self, topic: &str, defaults: &LogConfig) -> Result<LogConfig> {
         match self {
-            Store::ZooKeeper(session) => topic_config(session, topic, defaults).await,
+            Store::ZooKeeper(session, _) => topic_config(session, topic, defaults).await,
             #[cfg(test)]
             Store::Memory(states) => Ok(states.topic_config(defaults)),
         }
@@ -69,7 +72,7 @@ impl Store {
     /// Tells the controller that these partitions' in-sync sets changed.
     pub(super) async fn notify(&self, changed: &[TopicPartition]) -> zookeeper::Result<()> {
         match self {
-            Store::ZooKeeper(session) => notify(session, changed).await,
+            Store::ZooKeeper(session, _) => notify(session, changed).await,
             #[cfg(test)]
             Store::Memory(states) => states.notify(changed),
         }
@@ -85,19 +88,32 @@ fn same_but_version(a: &LeaderAndIsr, b: &LeaderAndIsr) -> bool {
 
 async fn write(
     session: &Session,
+    me: BrokerId,
     partition: &TopicPartition,
     state: &LeaderAndIsr,
 ) -> zookeeper::Result<Outcome> {
-    let path = paths::partition_state(&partition.topic, partition.partition);
-    let data = znodes::leader_and_isr::encode(state);
-    match session.set(&path, data.as_bytes(), state.zk_version).await {
-        Ok(stat) => return Ok(Outcome::Written(stat.version)),
-        Err(zookeeper::Error::BadVersion) => {}
-        Err(zookeeper::Error::NoNode) => return Ok(Outcome::Gone),
+    let registered = Op::Check {
+        path: paths::broker(me.0),
+        version: -1,
+    };
+    let set = Op::Set {
+        path: paths::partition_state(&partition.topic, partition.partition),
+        data: znodes::leader_and_isr::encode(state).into(),
+        version: state.zk_version,
+    };
+    match session.multi(vec![registered, set]).await {
+        Ok(results) => {
+            if let Some(OpResult::Set(stat)) = results.last() {
+                return Ok(Outcome::Written(stat.version));
+            }
+        }
+        Err(zookeeper::Error::Multi { .. }) => {}
         Err(e) => return Err(e),
     }
+    // The first sending of a write that was sent twice may stand there.
     Ok(match read(session, partition).await? {
         Some(there) if same_but_version(&there, state) => Outcome::Written(there.zk_version),
+        Some(there) if there.zk_version == state.zk_version => Outcome::Unregistered,
         Some(there) => Outcome::Overtaken(there),
         None => Outcome::Gone,
     })

@@ -122,14 +122,8 @@ impl ReplicaManager {
         fatal: Fatal,
         clock: Clock,
     ) -> log::Result<Arc<ReplicaManager>> {
-        Self::with_store(
-            settings,
-            logs,
-            Store::ZooKeeper(zookeeper),
-            metadata,
-            fatal,
-            clock,
-        )
+        let store = Store::ZooKeeper(zookeeper, settings.id);
+        Self::with_store(settings, logs, store, metadata, fatal, clock)
     }
 
     pub(super) fn with_store(

@@ -85,8 +85,8 @@ pub struct Read {
 /// How often a question is read for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Round {
-    /// It has come, over the connection of that number.
-    First(u64),
+    /// It has come, over the connection of that number, and may wait for so long.
+    First(u64, Duration),
     /// It is looked at again, after a wait that began in that leadership: a follower that has gone since must not seem to
     /// be there, and one that asked an earlier leadership must not be told by this one.
     Again(Option<Term>),
@@ -283,7 +283,9 @@ impl Partition {
         let (high_watermark, term) = {
             let mut standing = self.standing();
             let admitted = match (reader, round) {
-                (Reader::Follower(id), Round::First(connection)) => standing.asked(id, connection),
+                (Reader::Follower(id), Round::First(connection, wait)) => {
+                    standing.asked(id, connection, wait)
+                }
                 (Reader::Follower(_), Round::Again(asked)) if asked != standing.term() => {
                     Err(Error::NotLeader(self.id.clone()))
                 }

@@ -119,7 +119,7 @@ impl ReplicaManager {
         for (i, wish) in wishes.iter().enumerate() {
             let max_bytes = wish.max_bytes.min(i32::try_from(left).unwrap_or(i32::MAX));
             let round = match waited.get(i) {
-                None => Round::First(fetch.connection),
+                None => Round::First(fetch.connection, fetch.max_wait),
                 Some(waited) => Round::Again(waited.term),
             };
             let read = self.read_one(fetch.reader, wish, max_bytes, round);

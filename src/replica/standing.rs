@@ -94,6 +94,8 @@ pub struct Standing {
     told: Offset,
     /// Over which connection each follower asked last, and which leadership; none if it was not assigned since.
     asked: BTreeMap<BrokerId, (u64, Option<Term>)>,
+    /// How long each follower would wait for an answer.
+    waits: BTreeMap<BrokerId, Duration>,
     /// It has led since the broker was started, and its log was cut after that.
     led: bool,
     cut_since_led: bool,
@@ -123,6 +125,7 @@ impl Standing {
             agreement: Agreement::default(),
             told: 0,
             asked: BTreeMap::new(),
+            waits: BTreeMap::new(),
             led: false,
             cut_since_led: false,
         }
@@ -318,7 +321,7 @@ impl Standing {
         }
     }
 
-    /// Notes that a follower asks over the connection of that number, before it is answered.
+    /// Notes that a follower asks over the connection of that number, and would wait for so long, before it is answered.
     ///
     /// All that a follower is told over one connection between two errors is of one leadership. What an earlier one told
     /// it another leader's messages may have replaced here since, and it would take the next answer for the continuation:
@@ -330,7 +333,7 @@ impl Standing {
     /// # Errors
     /// [`Error::NotLeader`]: once, if it asked an earlier leadership of this broker over that connection, or was assigned anew
     /// since it did; and over an older connection.
-    pub fn asked(&mut self, follower: BrokerId, connection: u64) -> Result<()> {
+    pub fn asked(&mut self, follower: BrokerId, connection: u64, wait: Duration) -> Result<()> {
         let Some(term) = self.term.filter(|_| self.assigned.contains(&follower)) else {
             return Ok(());
         };
@@ -339,6 +342,7 @@ impl Standing {
         if before.is_some_and(|(over, _)| connection < over) {
             return refusal();
         }
+        self.waits.insert(follower, wait);
         match self.asked.insert(follower, (connection, Some(term))) {
             Some((over, of)) if over == connection && of != Some(term) => refusal(),
             _ => Ok(()),
@@ -365,6 +369,8 @@ impl Standing {
                 partition: self.id.clone(),
             });
         }
+        let wait = self.waits.get(&follower).copied().unwrap_or_default();
+        self.isr.expect(follower, wait, now);
         let joined = self.isr.wants_in(follower, high_watermark, now);
         let changed = joined.or_else(|| self.isr.lost(follower));
         Ok(changed.map(|set| self.propose(set)))
@@ -422,6 +428,10 @@ impl Standing {
             Outcome::Written(version) => {
                 self.isr.installed(version);
                 true
+            }
+            Outcome::Unregistered => {
+                self.isr.withdrawn();
+                false
             }
             Outcome::Overtaken(there)
                 if there.leader == self.me && there.leader_epoch == self.leader_epoch =>

@@ -196,7 +196,7 @@ async fn no_fetch_is_answered_by_another_leadership_than_it_asked() {
     let partition = case.replicas.get("t", 0).unwrap();
     let (follower, now) = (Reader::Follower(BrokerId(2)), case.clock.now());
     let read = |round| partition.read(3, 1000, follower, round, now).0;
-    let term = read(Round::First(7)).unwrap().term;
+    let term = read(Round::First(7, Duration::ZERO)).unwrap().term;
     assert!(term.is_some());
     read(Round::Again(term)).unwrap();
     case.decide(2, 1, &[1, 2], &[1, 2]).await.unwrap();
@@ -204,13 +204,16 @@ async fn no_fetch_is_answered_by_another_leadership_than_it_asked() {
     // It has waited meanwhile.
     assert!(matches!(code(read(Round::Again(term))), Error::NotLeader(_)));
     // It asks anew: over the same connection it is told once.
-    assert!(matches!(code(read(Round::First(7))), Error::NotLeader(_)));
+    assert!(matches!(
+        code(read(Round::First(7, Duration::ZERO))),
+        Error::NotLeader(_)
+    ));
     assert_eq!(case.high_watermark(), 3, "as it was");
-    let term = read(Round::First(7)).unwrap().term;
+    let term = read(Round::First(7, Duration::ZERO)).unwrap().term;
     read(Round::Again(term)).unwrap();
     // What a consumer is told does not depend on that.
     let consumer = |round| partition.read(3, 1000, Reader::Consumer, round, now).0;
-    consumer(Round::First(7)).unwrap();
+    consumer(Round::First(7, Duration::ZERO)).unwrap();
     consumer(Round::Again(None)).unwrap();
 }
 

@@ -6,7 +6,7 @@
 //! Script: `log a b c` (what is on the disk) | `checkpoint 2` | `decide leader 1 epoch 0 isr 1,2 [version 7]
 //! [replicas 1,2]` | `stop` (copying) | `append x y` | `waits 4` (acks=-1 for offset 4, min.insync.replicas 2) |
 //! `enough 2` (before an append) | `fetch 2 at 3 [over 5]` | `lag` (members behind for 10 s leave) | `written 8`,
-//! `overtaken leader 2 epoch 3 isr 2 version 9`, `gone` (what came of the proposal) | `ask 2 [over 5]` (where
+//! `overtaken leader 2 epoch 3 isr 2 version 9`, `gone`, `unregistered` (what came of the proposal) | `ask 2 [over 5]` (where
 //! to ask broker 2 from, over a connection) | `answer 2 watermark 4 x y` | `range 2 3..9` (the leader's log) |
 //! `refused 2` (it says that it does not lead) |
 //! `at 2000` (the time, in ms) | `show`.
@@ -94,6 +94,7 @@ impl super::Core for Story {
             }
             ["written", version] => self.settle(Outcome::Written(version.parse().unwrap()), out),
             ["gone"] => self.settle(Outcome::Gone, out),
+            ["unregistered"] => self.settle(Outcome::Unregistered, out),
             ["overtaken", ref rest @ ..] => self.settle(Outcome::Overtaken(decision(rest).state), out),
             ["ask", leader] => self.ask(leader, 1, out),
             ["ask", leader, "over", connection] => self.ask(leader, connection.parse().unwrap(), out),
@@ -150,7 +151,10 @@ impl Story {
     }
 
     fn fetch(&mut self, follower: BrokerId, offset: i64, connection: u64, out: &mut String) {
-        if let Err(e) = self.standing.asked(follower, connection) {
+        if let Err(e) = self
+            .standing
+            .asked(follower, connection, Duration::from_millis(500))
+        {
             writeln!(out, "refuse: {e}").unwrap();
             return;
         }

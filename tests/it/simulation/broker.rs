@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::time::Duration;
 
 use kafka::cluster::{BrokerId, ControllerEpoch, LeaderAndIsr, TopicPartition};
 use kafka::log::LogPosition;
@@ -15,6 +16,8 @@ use super::world::Habits;
 /// A message is its number.
 pub type Message = u64;
 
+/// How long a fetch waits for messages.
+pub const WAIT: Duration = Duration::from_millis(500);
 /// How many bytes a message counts for.
 const BYTES: u64 = 4096;
 
@@ -239,7 +242,7 @@ impl Broker {
         let Some(life) = self.life.as_mut().filter(|l| l.standing.leads()) else {
             return (Some(Answer::NotLeader), None);
         };
-        if life.standing.asked(from, connection).is_err() {
+        if life.standing.asked(from, connection, WAIT).is_err() {
             return (Some(Answer::NotLeader), None);
         }
         let end = self.disk.end();

@@ -166,9 +166,12 @@ impl World {
             self.soon(cut_off - now + 10, Event::Write(id, number, proposal));
             return;
         }
-        let outcome = match (self.zookeeper.write(&proposal), &self.zookeeper.state) {
+        let registered = self.zookeeper.registered.contains_key(&id);
+        let written = registered.then(|| self.zookeeper.write(&proposal)).flatten();
+        let outcome = match (written, &self.zookeeper.state) {
             (Some(version), _) => Outcome::Written(version),
             (None, Some((there, _))) if same(there, &proposal) => Outcome::Written(there.zk_version),
+            (None, Some((there, _))) if there.zk_version == proposal.zk_version => Outcome::Unregistered,
             (None, Some((there, _))) => Outcome::Overtaken(there.clone()),
             (None, None) => Outcome::Gone,
         };
