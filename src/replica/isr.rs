@@ -386,7 +386,11 @@ mod tests {
         assert_eq!(isr.wants_in(A, 10, soon), None, "it may have been its last");
         isr.record_fetch(A, Some(at(10)), 10, 0, soon);
         assert_eq!(isr.wants_in(A, 10, ms(2999)), None, "it may be about to leave");
-        assert_eq!(isr.wants_in(A, 10, soon), None, "B is overdue: it may have been started again");
+        assert_eq!(
+            isr.wants_in(A, 10, soon),
+            None,
+            "B is overdue: it may have been started again"
+        );
         isr.record_fetch(B, Some(at(8)), 10, 0, soon);
         assert_eq!(isr.wants_in(A, 10, soon), Some(vec![ME, B, A]));
         // Whoever left by its own lag may come at once.
