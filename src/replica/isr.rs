@@ -217,11 +217,8 @@ impl Isr {
         if !self.left_out.get(&id).is_none_or(stays) {
             return None;
         }
-        let overdue = |id: &&BrokerId| {
-            let follower = self.followers.get(id);
-            follower.is_some_and(|f| now.since(f.expected) > SETTLING)
-        };
-        if self.members.iter().any(|member| overdue(&member)) {
+        let mut members = self.members.iter().filter_map(|id| self.followers.get(id));
+        if members.any(|member| now.since(member.expected) > SETTLING) {
             return None;
         }
         let end = self.followers.get(&id)?.end?;

@@ -283,9 +283,7 @@ impl Partition {
         let (high_watermark, term) = {
             let mut standing = self.standing();
             let admitted = match (reader, round) {
-                (Reader::Follower(id), Round::First(connection, wait)) => {
-                    standing.asked(id, connection, wait)
-                }
+                (Reader::Follower(id), Round::First(connection, _)) => standing.asked(id, connection),
                 (Reader::Follower(_), Round::Again(asked)) if asked != standing.term() => {
                     Err(Error::NotLeader(self.id.clone()))
                 }
@@ -309,11 +307,11 @@ impl Partition {
         };
         let end = log.end().offset;
         let fetched = log.read(offset, max_bytes, None);
-        if let Round::Again(_) = round {
+        let Round::First(_, wait) = round else {
             return (answer(fetched), None);
-        }
+        };
         let at = fetched.as_ref().ok().map(|f| f.at);
-        let noted = self.standing().fetched(follower, at, end, now);
+        let noted = self.standing().fetched(follower, at, end, wait, now);
         let change = match noted {
             Ok(change) => change,
             Err(e) => return (Err(e), None),

@@ -94,8 +94,6 @@ pub struct Standing {
     told: Offset,
     /// Over which connection each follower asked last, and which leadership; none if it was not assigned since.
     asked: BTreeMap<BrokerId, (u64, Option<Term>)>,
-    /// How long each follower would wait for an answer.
-    waits: BTreeMap<BrokerId, Duration>,
     /// It has led since the broker was started, and its log was cut after that.
     led: bool,
     cut_since_led: bool,
@@ -125,7 +123,6 @@ impl Standing {
             agreement: Agreement::default(),
             told: 0,
             asked: BTreeMap::new(),
-            waits: BTreeMap::new(),
             led: false,
             cut_since_led: false,
         }
@@ -321,7 +318,7 @@ impl Standing {
         }
     }
 
-    /// Notes that a follower asks over the connection of that number, and would wait for so long, before it is answered.
+    /// Notes that a follower asks over the connection of that number, before it is answered.
     ///
     /// All that a follower is told over one connection between two errors is of one leadership. What an earlier one told
     /// it another leader's messages may have replaced here since, and it would take the next answer for the continuation:
@@ -333,7 +330,7 @@ impl Standing {
     /// # Errors
     /// [`Error::NotLeader`]: once, if it asked an earlier leadership of this broker over that connection, or was assigned anew
     /// since it did; and over an older connection.
-    pub fn asked(&mut self, follower: BrokerId, connection: u64, wait: Duration) -> Result<()> {
+    pub fn asked(&mut self, follower: BrokerId, connection: u64) -> Result<()> {
         let Some(term) = self.term.filter(|_| self.assigned.contains(&follower)) else {
             return Ok(());
         };
@@ -342,7 +339,6 @@ impl Standing {
         if before.is_some_and(|(over, _)| connection < over) {
             return refusal();
         }
-        self.waits.insert(follower, wait);
         match self.asked.insert(follower, (connection, Some(term))) {
             Some((over, of)) if over == connection && of != Some(term) => refusal(),
             _ => Ok(()),
@@ -350,7 +346,7 @@ impl Standing {
     }
 
     /// Notes a follower's question for messages from `at` on, `None` if there is nothing at what it asked
-    /// for, when the log ended at `end`. Returns the set that should be in sync from now on, if the
+    /// for, when the log ended at `end`; it would wait for an answer for so long. Returns the set that should be in sync from now on, if the
     /// follower is to join or has lost what it had; it is proposed already.
     ///
     /// # Errors
@@ -360,6 +356,7 @@ impl Standing {
         follower: BrokerId,
         at: Option<LogPosition>,
         end: Offset,
+        wait: Duration,
         now: Mono,
     ) -> Result<Option<LeaderAndIsr>> {
         let high_watermark = self.high_watermark.offset;
@@ -369,7 +366,6 @@ impl Standing {
                 partition: self.id.clone(),
             });
         }
-        let wait = self.waits.get(&follower).copied().unwrap_or_default();
         self.isr.expect(follower, wait, now);
         let joined = self.isr.wants_in(follower, high_watermark, now);
         let changed = joined.or_else(|| self.isr.lost(follower));

@@ -49,8 +49,8 @@ pub(super) async fn leader_and_isr(
     who: &Caller,
     request: LeaderAndIsrRequest,
 ) -> PartitionErrorsResponse {
-    let since = Membership::since(s.membership.clone()).await;
-    if since.is_none() || is_about_a_former_life(s, who).await {
+    let is_known = Membership::since(s.membership.clone()).await.is_some();
+    if !is_known || is_about_a_former_life(s, who).await {
         refuse_about_a_former_life(s, "LeaderAndIsr", request.controller_id);
         return NOT_THIS_LIFE;
     }

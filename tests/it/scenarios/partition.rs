@@ -32,6 +32,8 @@ const ME: BrokerId = BrokerId(1);
 const LAG: Duration = Duration::from_secs(10);
 /// How many bytes a message counts for.
 const BYTES: u64 = 8 << 10;
+/// How long a fetch waits.
+const WAIT: Duration = Duration::from_millis(500);
 
 struct Story {
     standing: Standing,
@@ -151,15 +153,12 @@ impl Story {
     }
 
     fn fetch(&mut self, follower: BrokerId, offset: i64, connection: u64, out: &mut String) {
-        if let Err(e) = self
-            .standing
-            .asked(follower, connection, Duration::from_millis(500))
-        {
+        if let Err(e) = self.standing.asked(follower, connection) {
             writeln!(out, "refuse: {e}").unwrap();
             return;
         }
         let there = (0..=self.end()).contains(&offset).then(|| place(offset));
-        match self.standing.fetched(follower, there, self.end(), self.now) {
+        match self.standing.fetched(follower, there, self.end(), WAIT, self.now) {
             Ok(proposal) => self.propose(proposal, out),
             Err(e) => writeln!(out, "refuse: {e}").unwrap(),
         }

@@ -242,7 +242,7 @@ impl Broker {
         let Some(life) = self.life.as_mut().filter(|l| l.standing.leads()) else {
             return (Some(Answer::NotLeader), None);
         };
-        if life.standing.asked(from, connection, WAIT).is_err() {
+        if life.standing.asked(from, connection).is_err() {
             return (Some(Answer::NotLeader), None);
         }
         let end = self.disk.end();
@@ -250,7 +250,7 @@ impl Broker {
         let there = (0..=end).contains(&question.offset);
         let noted = life
             .standing
-            .fetched(from, there.then(|| at(question.offset)), end, now);
+            .fetched(from, there.then(|| at(question.offset)), end, WAIT, now);
         let Ok(proposal) = noted else {
             return (Some(Answer::NotLeader), None);
         };

@@ -124,12 +124,11 @@ impl Controller {
 
     /// The state of a partition on the move changed.
     pub fn state_changed(&mut self, zookeeper: &mut ZooKeeper) {
-        if let (Some((state, _)), Some(p), true) = (
-            zookeeper.state.clone(),
-            self.context.partition_mut(&partition()),
-            zookeeper.wish.is_some(),
-        ) {
-            p.leadership = Some(state);
+        if zookeeper.wish.is_some()
+            && let Some((state, _)) = &zookeeper.state
+            && let Some(p) = self.context.partition_mut(&partition())
+        {
+            p.leadership = Some(state.clone());
         }
         self.move_on(zookeeper);
     }
