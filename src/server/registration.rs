@@ -14,9 +14,9 @@ use tokio::task::JoinHandle;
 use super::local_host;
 use crate::cluster::{Broker, BrokerId, Endpoint};
 use crate::replica::isr::SETTLING;
-use crate::util::clock::Clock;
+use crate::util::clock::{Clock, Mono};
 use crate::util::shutdown::{Shutdown, Stop};
-use crate::zookeeper::{self, Session, paths, znodes};
+use crate::zookeeper::{self, Session, SessionState, paths, znodes};
 
 /// Pause before a failed registration is tried again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -29,6 +29,12 @@ const EXPIRY_MARGIN: Duration = Duration::from_secs(4);
 /// decided about that life has arrived, and has been refused. Besides, a controller of 0.9.0.1 compares ids
 /// only, and would not see that the broker had been gone (KAFKA-1120).
 const NOTICE: Duration = SETTLING;
+
+/// How often a broker that waits for its former life's node looks whether ZooKeeper answers.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How far two answers to such looks may be apart before ZooKeeper counts as having stood still in between.
+const OUTAGE: Duration = Duration::from_secs(2);
 
 /// Whose life it is that ZooKeeper shows under this broker's id.
 ///
@@ -94,6 +100,12 @@ pub struct Identity {
     pub session_timeout: Duration,
 }
 
+impl Identity {
+    fn failed(&self, source: zookeeper::Error) -> Error {
+        Error::ZooKeeper { id: self.id, source }
+    }
+}
+
 /// A published broker. Ends with [`Registration::stop`]; the node itself ends with the session.
 #[derive(Debug)]
 pub struct Registration {
@@ -108,7 +120,8 @@ impl Registration {
     ///
     /// # Errors
     /// [`Error::Taken`] if the id belongs to another broker: at once if the other one's address
-    /// cannot have been ours, else after a dead session's node would have gone.
+    /// cannot have been ours, else after a dead session's node would have gone, however long ZooKeeper does not
+    /// answer meanwhile.
     pub async fn start(
         identity: Identity,
         zookeeper: Session,
@@ -198,12 +211,8 @@ async fn register(
             newer
         });
     };
-    let failed = |source| Error::ZooKeeper {
-        id: identity.id,
-        source,
-    };
     let path = paths::broker(identity.id.0);
-    let mut give_up_at = None;
+    let mut patience: Option<Patience> = None;
     loop {
         // Whatever happens from here on happens in one session, or fails.
         let zookeeper = zookeeper.pinned();
@@ -224,64 +233,126 @@ async fn register(
         });
         match made {
             Ok(_) => {
-                let shown: Vec<_> = endpoints.iter().map(Endpoint::to_string).collect();
                 info!(
                     "Registered broker {} at path {path} with addresses: {}",
                     identity.id,
-                    shown.join(",")
+                    shown(&endpoints)
                 );
                 return Ok(zookeeper.generation());
             }
             Err(zookeeper::Error::NodeExists) => {}
             Err(zookeeper::Error::SessionExpired) => continue,
-            Err(e) => return Err(failed(e)),
+            Err(e) => return Err(identity.failed(e)),
         }
 
         // Somebody has the id: we ourselves a moment ago, or another.
+        outlive(identity, &zookeeper, clock, &endpoints, &mut patience).await?;
+    }
+}
+
+/// Waits until the node that stands under this broker's id is gone and that has been noticed, or until the
+/// session is over. `patience` begins when the node is first seen.
+async fn outlive(
+    identity: &Identity,
+    zookeeper: &Session,
+    clock: &Clock,
+    endpoints: &[Endpoint],
+    patience: &mut Option<Patience>,
+) -> Result<(), Error> {
+    let path = paths::broker(identity.id.0);
+    loop {
         let (found, gone) = match zookeeper.get_watched(&path).await {
-            Err(zookeeper::Error::SessionExpired) => continue,
-            seen => seen.map_err(failed)?,
+            Err(zookeeper::Error::SessionExpired) => return Ok(()),
+            seen => seen.map_err(|source| identity.failed(source))?,
         };
-        let Some(found) = found else { continue };
+        let Some(found) = found else {
+            clock.sleep(NOTICE).await;
+            return Ok(());
+        };
         let theirs =
             znodes::broker::Registration::decode(identity.id, found.data.as_deref().unwrap_or_default());
-        let as_what = match &theirs {
-            Ok(r) => r
-                .broker
-                .endpoints
-                .iter()
-                .map(Endpoint::to_string)
-                .collect::<Vec<_>>()
-                .join(","),
-            Err(_) => "what no broker writes".to_owned(),
-        };
         let taken = Error::Taken {
             path: path.clone(),
-            as_what,
+            as_what: match &theirs {
+                Ok(r) => shown(&r.broker.endpoints),
+                Err(_) => "what no broker writes".to_owned(),
+            },
         };
-        if !theirs.is_ok_and(|r| may_be_former_self(&endpoints, identity.free_ports, &r.broker)) {
+        if !theirs.is_ok_and(|r| may_be_former_self(endpoints, identity.free_ports, &r.broker)) {
             return Err(taken);
         }
-        let now = clock.now();
-        let deadline = *give_up_at.get_or_insert_with(|| {
+        let patience = patience.get_or_insert_with(|| {
             // The server grants this session what it granted the former one.
             let granted = zookeeper.timeout().max(identity.session_timeout);
-            let patience = granted + EXPIRY_MARGIN.max(granted / 2);
+            let whole = granted + EXPIRY_MARGIN.max(granted / 2);
             warn!(
                 "{path} still stands from this broker's former session 0x{:x}; waiting up to {} ms for it to go",
                 found.stat.ephemeral_owner,
-                patience.as_millis()
+                whole.as_millis()
             );
-            now + patience
+            Patience::new(whole, clock.now(), zookeeper.state())
         });
-        if now >= deadline {
+        if !patience.lasts(clock.now()) {
             return Err(taken);
         }
         tokio::select! {
-            _ = gone.fired() => clock.sleep(NOTICE).await,
-            _ = clock.sleep_until(deadline) => {}
+            _ = gone.fired() => {
+                clock.sleep(NOTICE).await;
+                return Ok(());
+            }
+            _ = clock.sleep(LOOK) => {}
         }
     }
+}
+
+/// How long a broker still waits for its former session to end, in a time in which ZooKeeper keeps answering.
+///
+/// A ZooKeeper that stood still or was started anew gives all sessions their whole time again, and so does the
+/// wait.
+#[derive(Debug)]
+struct Patience {
+    whole: Duration,
+    ends: Mono,
+    /// When ZooKeeper last answered.
+    answered: Mono,
+    connection: watch::Receiver<SessionState>,
+}
+
+impl Patience {
+    /// `whole` from `now` on, when ZooKeeper answered over the present `connection`.
+    fn new(whole: Duration, now: Mono, mut connection: watch::Receiver<SessionState>) -> Patience {
+        connection.mark_unchanged();
+        Patience {
+            whole,
+            ends: now + whole,
+            answered: now,
+            connection,
+        }
+    }
+
+    /// Whether any is left, now that ZooKeeper has answered again.
+    fn lasts(&mut self, now: Mono) -> bool {
+        let silent = now.since(self.answered);
+        // The owner of the session has closed it, and nothing answers any more, if that is an error.
+        let reconnected = self.connection.has_changed().unwrap_or(false);
+        self.connection.mark_unchanged();
+        self.answered = now;
+        if silent > OUTAGE || reconnected {
+            warn!(
+                "ZooKeeper answers again after {} ms; sessions may have their whole time again, waiting up to {} ms more",
+                silent.as_millis(),
+                self.whole.as_millis()
+            );
+            self.ends = now + self.whole;
+        }
+        now < self.ends
+    }
+}
+
+/// The addresses as one line.
+fn shown(endpoints: &[Endpoint]) -> String {
+    let shown: Vec<_> = endpoints.iter().map(Endpoint::to_string).collect();
+    shown.join(",")
 }
 
 /// Makes the node; returns the transaction that did.
@@ -312,6 +383,33 @@ fn may_be_former_self(mine: &[Endpoint], free_ports: bool, found: &Broker) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_zookeeper_that_was_silent_begins_the_wait_anew() {
+        let known = SessionState {
+            generation: 1,
+            connected: true,
+            closed: false,
+        };
+        let (connection, seen) = watch::channel(known);
+        let at = Mono::from_millis;
+        let mut patience = Patience::new(Duration::from_secs(7), at(0), seen);
+        for second in 1..=6 {
+            assert!(patience.lasts(at(second * 1000)));
+        }
+        // It stood still.
+        assert!(patience.lasts(at(11_000)));
+        for second in 12..=17 {
+            assert!(patience.lasts(at(second * 1000)));
+        }
+        // It was started anew, and quickly.
+        connection.send_replace(known);
+        assert!(patience.lasts(at(18_500)));
+        for second in 20..=25 {
+            assert!(patience.lasts(at(second * 1000)));
+        }
+        assert!(!patience.lasts(at(25_500)));
+    }
 
     #[test]
     fn only_a_node_with_our_address_can_be_our_former_self() {

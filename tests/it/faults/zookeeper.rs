@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::ground::{Ground, Part};
-use crate::support::fleet::LIMIT;
+use crate::support::fleet::{LIMIT, SESSION};
 use crate::support::wait_until;
 
 #[test]
@@ -23,6 +23,31 @@ fn zookeeper_is_killed_and_comes_back() {
     ground.goes_on("the leader was killed");
     ground.fleet.launch(id);
     ground.heals();
+    ground.reckon();
+}
+
+#[test]
+fn zookeeper_stands_still_while_a_broker_waits_for_its_former_session_to_end() {
+    let mut ground = Ground::new("");
+    ground.goes_on("the start");
+    let id = ground.who(Part::Leader);
+    ground.fleet.machine(id).kill();
+    ground.fleet.launch(id);
+    let program = ground
+        .fleet
+        .machine(id)
+        .program
+        .as_mut()
+        .expect("it was launched");
+    program.wait_line("still stands from this broker's former session", LIMIT);
+    let zookeeper = ground.fleet.zookeeper.as_mut().expect("it runs");
+    zookeeper.program.signal("STOP");
+    // The time itself is the fault: longer than a broker waits while ZooKeeper answers.
+    std::thread::sleep(SESSION + Duration::from_secs(6));
+    let zookeeper = ground.fleet.zookeeper.as_mut().expect("it runs");
+    zookeeper.program.signal("CONT");
+    ground.heals();
+    ground.goes_on("ZooKeeper stood still");
     ground.reckon();
 }
 
