@@ -1,16 +1,17 @@
 //! server.properties (kafka.server.KafkaConfig): which key wins over which, and what must hold between
-//! them. The rows are in `broker/keys.rs`, addresses in `broker/listeners.rs`.
+//! them. The rows are in `broker/keys.rs`, addresses in `broker/listeners.rs`, logs in `broker/logs.rs`.
 
 mod checks;
 mod keys;
 mod listeners;
+mod logs;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::definition::{Definition, Kind, Value, Values, millis};
-use super::{ConfigErrors, LogConfig, Mistake, Properties};
+use super::definition::{Definition, Kind, Values, millis};
+use super::{ConfigErrors, LogConfig, Properties};
 use crate::cluster::{Endpoint, SecurityProtocol};
 use crate::message::Codec;
 
@@ -187,6 +188,18 @@ pub struct BrokerConfig {
     /// `offsets.commit.required.acks`; Kafka allows more than 1 and then refuses every commit, here that is
     /// -1.
     pub offsets_commit_required_acks: i16,
+    /// `quota.producer.default`, bytes per second; `i64::MAX` is no limit.
+    pub quota_producer_default: i64,
+    /// `quota.consumer.default`, bytes per second; `i64::MAX` is no limit.
+    pub quota_consumer_default: i64,
+    /// `quota.window.num`
+    pub quota_window_num: usize,
+    /// `quota.window.size.seconds`
+    pub quota_window_size: Duration,
+    /// `metrics.num.samples`
+    pub metrics_num_samples: usize,
+    /// `metrics.sample.window.ms`
+    pub metrics_sample_window: Duration,
     /// Every key's value, for [`BrokerConfig::values_block`].
     pub values: Values,
 }
@@ -207,7 +220,7 @@ impl BrokerConfig {
         warnings.extend(definition().warnings(properties));
         let listeners = listeners::read(&values, &mut mistakes, &mut warnings);
         checks::check(&values, &listeners, &mut mistakes);
-        let (log, wrong) = log_config(&values);
+        let (log, wrong) = logs::log_config(&values);
         mistakes.extend(wrong);
         if !mistakes.is_empty() {
             return Err(ConfigErrors::new(mistakes));
@@ -247,7 +260,7 @@ impl BrokerConfig {
             auto_create_topics_enable: v.boolean("auto.create.topics.enable"),
             default_replication_factor: v.int("default.replication.factor"),
             delete_topic_enable: v.boolean("delete.topic.enable"),
-            log_dirs: log_dirs(&v),
+            log_dirs: logs::log_dirs(&v),
             log,
             log_retention_check_interval: v.millis("log.retention.check.interval.ms"),
             log_flush_scheduler_interval: v.millis("log.flush.scheduler.interval.ms"),
@@ -296,6 +309,12 @@ impl BrokerConfig {
                 1 => 1,
                 _ => -1,
             },
+            quota_producer_default: v.long("quota.producer.default"),
+            quota_consumer_default: v.long("quota.consumer.default"),
+            quota_window_num: v.size("quota.window.num"),
+            quota_window_size: seconds("quota.window.size.seconds"),
+            metrics_num_samples: v.size("metrics.num.samples"),
+            metrics_sample_window: v.millis("metrics.sample.window.ms"),
             values: v,
         }
     }
@@ -322,101 +341,6 @@ fn offsets_codec(v: &Values) -> Option<Codec> {
     [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4]
         .into_iter()
         .find(|c| c.id() == number)
-}
-
-/// `log.dirs`, else `log.dir`; empty names between commas do not count.
-fn log_dirs(v: &Values) -> Vec<PathBuf> {
-    v.text_or_null("log.dirs")
-        .unwrap_or_else(|| v.text("log.dir"))
-        .split(',')
-        .map(str::trim)
-        .filter(|dir| !dir.is_empty())
-        .map(PathBuf::from)
-        .collect()
-}
-
-/// The first of `keys` (with its unit in milliseconds) that is set, else the last one's default.
-fn first_set(v: &Values, keys: &[(&'static str, i64)]) -> (&'static str, i64) {
-    let (name, unit) = keys
-        .iter()
-        .copied()
-        .find(|(name, _)| v.number_or_null(name).is_some())
-        .unwrap_or(keys[keys.len() - 1]);
-    (name, v.long(name).saturating_mul(unit))
-}
-
-const HOUR: i64 = 3_600_000;
-
-/// The key that `log.retention.ms` results from, and its value.
-fn retention(v: &Values) -> (&'static str, i64) {
-    let (name, ms) = first_set(
-        v,
-        &[
-            ("log.retention.ms", 1),
-            ("log.retention.minutes", 60_000),
-            ("log.retention.hours", HOUR),
-        ],
-    );
-    (name, ms.max(-1))
-}
-
-fn roll(v: &Values) -> (&'static str, i64) {
-    first_set(v, &[("log.roll.ms", 1), ("log.roll.hours", HOUR)])
-}
-
-fn roll_jitter(v: &Values) -> (&'static str, i64) {
-    first_set(v, &[("log.roll.jitter.ms", 1), ("log.roll.jitter.hours", HOUR)])
-}
-
-/// The defaults of the topics' keys. They must pass the topics' rules too, which are stricter here and
-/// there; a mistake names the broker's key.
-fn log_config(v: &Values) -> (LogConfig, Vec<Mistake>) {
-    let same = |name: &'static str| (name, v.get(name).clone());
-    let number = |(name, n): (&'static str, i64)| (name, Value::Number(n));
-    let flush = first_set(
-        v,
-        &[
-            ("log.flush.interval.ms", 1),
-            ("log.flush.scheduler.interval.ms", 1),
-        ],
-    );
-    let mapped: Vec<(&'static str, (&'static str, Value))> = vec![
-        ("segment.bytes", same("log.segment.bytes")),
-        ("segment.ms", number(roll(v))),
-        ("segment.jitter.ms", number(roll_jitter(v))),
-        ("segment.index.bytes", same("log.index.size.max.bytes")),
-        ("flush.messages", same("log.flush.interval.messages")),
-        ("flush.ms", number(flush)),
-        ("retention.bytes", same("log.retention.bytes")),
-        ("retention.ms", number(retention(v))),
-        ("max.message.bytes", same("message.max.bytes")),
-        ("index.interval.bytes", same("log.index.interval.bytes")),
-        ("delete.retention.ms", same("log.cleaner.delete.retention.ms")),
-        ("file.delete.delay.ms", same("log.segment.delete.delay.ms")),
-        (
-            "min.cleanable.dirty.ratio",
-            same("log.cleaner.min.cleanable.ratio"),
-        ),
-        ("cleanup.policy", same("log.cleanup.policy")),
-        (
-            "unclean.leader.election.enable",
-            same("unclean.leader.election.enable"),
-        ),
-        ("min.insync.replicas", same("min.insync.replicas")),
-        ("compression.type", same("compression.type")),
-        ("preallocate", same("log.preallocate")),
-    ];
-    let values: Vec<(&'static str, Value)> = mapped
-        .iter()
-        .map(|(topic, (_, value))| (*topic, value.clone()))
-        .collect();
-    LogConfig::from_broker(&values, |topic| {
-        let key = mapped
-            .iter()
-            .find(|(t, _)| *t == topic)
-            .map_or("", |(_, (key, _))| key);
-        v.mistake(key, "")
-    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! | listeners | the id is known; bound here, connections wait | before what answers them |
 //! | replicas | the logs are recovered | after the listeners |
 //! | group coordinator | replicas can tell what they lead | before the listeners: who waits is answered |
-//! | answering | all that handlers touch is there | with the listeners |
+//! | answering | all that handlers touch is there, the clients' quotas among it | with the listeners |
 //! | dynamic settings | logs may change | |
 //! | registration | requests are answered | with the session |
 //! | controller | this broker is registered | after the listeners |
@@ -64,6 +64,9 @@ pub enum Error {
     /// The settings of topics could not be read.
     #[error("reading the settings of topics: {0}")]
     TopicSettings(#[source] admin::Error),
+    /// The settings of clients could not be read.
+    #[error("reading the settings of clients: {0}")]
+    ClientSettings(#[source] admin::Error),
     /// A data directory cannot be used.
     #[error(transparent)]
     Log(#[from] log::Error),

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use crate::admin;
 use crate::config::LogConfig;
 use crate::log::LogManager;
+use crate::server::quota::Quotas;
 use crate::util::clock::{Clock, WallMs};
 use crate::util::shutdown::{Shutdown, Stop};
 use crate::zookeeper::paths::{self, CONFIG_CHANGE_PREFIX, EntityType};
@@ -38,6 +39,7 @@ impl DynamicConfigManager {
         zookeeper: Session,
         logs: Arc<LogManager>,
         defaults: LogConfig,
+        quotas: Arc<Quotas>,
         clock: Clock,
     ) -> DynamicConfigManager {
         let shutdown = Shutdown::new();
@@ -46,6 +48,7 @@ impl DynamicConfigManager {
             zookeeper,
             logs,
             defaults,
+            quotas,
             clock,
             last: -1,
         };
@@ -66,6 +69,7 @@ struct Follower {
     zookeeper: Session,
     logs: Arc<LogManager>,
     defaults: LogConfig,
+    quotas: Arc<Quotas>,
     clock: Clock,
     /// The highest number that was processed.
     last: i64,
@@ -120,13 +124,7 @@ impl Follower {
         match znodes::config::Change::decode(node.data.as_deref().unwrap_or_default()) {
             Ok(Some(change)) => match change.entity {
                 EntityType::Topic => self.apply_topic(&change.name).await,
-                EntityType::Client => {
-                    info!(
-                        "the settings of client {} changed; this broker has no quotas",
-                        change.name
-                    );
-                    Ok(())
-                }
+                EntityType::Client => self.apply_client(&change.name).await,
             },
             // What 0.8 wrote.
             Ok(None) => Ok(()),
@@ -138,23 +136,37 @@ impl Follower {
     }
 
     async fn apply_topic(&self, topic: &str) -> zookeeper::Result<()> {
-        let overrides = match admin::fetch_topic_config(&self.zookeeper, topic).await {
-            Ok(overrides) => overrides,
-            Err(admin::Error::ZooKeeper(e)) => return Err(e),
-            Err(e) => {
-                warn!("keeping the settings of topic {topic}: {e}");
-                return Ok(());
-            }
+        let Some(overrides) = self.read(EntityType::Topic, topic).await? else {
+            return Ok(());
         };
         match self.defaults.with_overrides(&overrides) {
             Ok(config) => {
-                let shown: Vec<_> = overrides.iter().map(|(k, v)| format!("{k}={v}")).collect();
-                info!("topic {topic} now has the settings [{}]", shown.join(", "));
+                info!("topic {topic} now has the settings [{}]", shown(&overrides));
                 self.logs.set_topic_config(topic, config);
             }
             Err(e) => warn!("keeping the settings of topic {topic}: {e}"),
         }
         Ok(())
+    }
+
+    async fn apply_client(&self, client: &str) -> zookeeper::Result<()> {
+        if let Some(settings) = self.read(EntityType::Client, client).await? {
+            info!("client {client} now has the settings [{}]", shown(&settings));
+            self.quotas.set(client, &settings);
+        }
+        Ok(())
+    }
+
+    /// The settings as they are now; `None` if they cannot be understood, which is told.
+    async fn read(&self, entity: EntityType, name: &str) -> zookeeper::Result<Option<admin::Settings>> {
+        match admin::fetch_config(&self.zookeeper, entity, name).await {
+            Ok(settings) => Ok(Some(settings)),
+            Err(admin::Error::ZooKeeper(e)) => Err(e),
+            Err(e) => {
+                warn!("ignoring {}: {e}", paths::entity_config(entity, name));
+                Ok(None)
+            }
+        }
     }
 
     /// Removes what every broker has had time to see; stops at the first that is young.
@@ -175,6 +187,11 @@ impl Follower {
         }
         Ok(())
     }
+}
+
+fn shown(settings: &admin::Settings) -> String {
+    let shown: Vec<_> = settings.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    shown.join(", ")
 }
 
 /// The notifications by their number, others left out.

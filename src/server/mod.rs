@@ -1,8 +1,8 @@
 //! One broker assembled, and its requests answered.
 //!
 //! Reading order: [`services`] (what handlers may touch), [`handlers`] (one function per request),
-//! [`metadata_cache`] (what the controller told us), [`identity`] (which broker this is),
-//! [`registration`] (being known to the others).
+//! [`metadata_cache`] (what the controller told us), [`quota`] (how much clients may send and fetch),
+//! [`identity`] (which broker this is), [`registration`] (being known to the others).
 
 pub mod broker;
 mod controlled_shutdown;
@@ -12,6 +12,7 @@ mod handlers;
 pub mod identity;
 mod local_host;
 pub mod metadata_cache;
+pub mod quota;
 pub mod registration;
 pub mod services;
 

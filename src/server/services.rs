@@ -11,6 +11,7 @@ use crate::coordinator::GroupCoordinator;
 use crate::metrics::Registry;
 use crate::replica::ReplicaManager;
 use crate::server::metadata_cache::MetadataCache;
+use crate::server::quota::Quotas;
 use crate::server::registration::Membership;
 use crate::util::clock::Clock;
 use crate::zookeeper::Session;
@@ -28,6 +29,8 @@ pub struct Services {
     pub replicas: Arc<ReplicaManager>,
     /// The groups that it coordinates.
     pub coordinator: Arc<GroupCoordinator>,
+    /// What clients may produce and fetch a second.
+    pub quotas: Arc<Quotas>,
     /// Its session.
     pub zookeeper: Session,
     /// Whether the cluster knows of this broker's present life.

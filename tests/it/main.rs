@@ -36,6 +36,7 @@ mod metrics;
 mod mirror;
 mod mixed;
 mod old_listener;
+mod quotas;
 mod replication;
 mod scenarios;
 mod simulation;

@@ -29,8 +29,6 @@ const ABSENT: &[&str] = &[
     "kafka.server:type=DelayedOperationPurgatory,name=NumDelayedOperations,delayedOperation=Rebalance",
     "kafka.server:type=DelayedOperationPurgatory,name=PurgatorySize,delayedOperation=Heartbeat",
     "kafka.server:type=DelayedOperationPurgatory,name=PurgatorySize,delayedOperation=Rebalance",
-    // Nothing is throttled.
-    "kafka.network:type=RequestMetrics,name=ThrottleTimeMs,",
 ];
 
 fn snapshot(cluster: &DevCluster) -> BTreeMap<String, Shown> {
@@ -173,6 +171,10 @@ async fn metrics_go_with_topics_and_clients() {
     let cluster = start().await;
     let port = port(&cluster);
     let session = cluster.broker().zookeeper().clone();
+    // A client's rates stay for an hour after its last request.
+    tokio::task::spawn_blocking(move || use_topic(port, "t"))
+        .await
+        .unwrap();
     let before: BTreeSet<String> = snapshot(&cluster).into_keys().collect();
     for round in 0..3 {
         for topic in ["a", "b"] {

@@ -1,8 +1,9 @@
 //! What must hold between a broker's keys (KafkaConfig.validateValues), with Kafka's texts. Does not
 //! check single keys: their rows do.
 
+use super::InterBrokerProtocol;
 use super::listeners::Listeners;
-use super::{InterBrokerProtocol, log_dirs, retention, roll, roll_jitter};
+use super::logs::{log_dirs, retention, roll, roll_jitter};
 use crate::config::Mistake;
 use crate::config::definition::Values;
 use crate::config::topic::COMPRESSION_TYPES;

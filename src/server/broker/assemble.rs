@@ -24,13 +24,15 @@ use crate::server::dynamic::DynamicConfigManager;
 use crate::server::handlers::Dispatch;
 use crate::server::identity::{self, Wishes};
 use crate::server::metadata_cache::MetadataCache;
+use crate::server::quota::Quotas;
 use crate::server::registration::{Identity, Membership, Registration};
 use crate::server::services::Services;
 use crate::server::{controlled_shutdown, local_host};
 use crate::util::blocking;
 use crate::util::clock::Clock;
 use crate::util::shutdown::Shutdown;
-use crate::zookeeper::{self, Session, SessionSettings, paths, znodes};
+use crate::zookeeper::paths::{self, EntityType};
+use crate::zookeeper::{self, Session, SessionSettings, znodes};
 
 /// A line follows the one that says `started` after this time: some who wait for that line read the
 /// log by bursts, and see the end of one only when the next begins.
@@ -114,6 +116,7 @@ pub(super) async fn assemble(
     let handle = controller.handle();
     parts.controller = Some(controller);
 
+    let quotas = Arc::new(quotas(&config, &zookeeper, &metrics, &clock).await?);
     let (membership, known) = watch::channel(Membership::Former);
     let services = Arc::new(Services {
         id,
@@ -122,6 +125,7 @@ pub(super) async fn assemble(
         metadata,
         replicas,
         coordinator: groups,
+        quotas: quotas.clone(),
         zookeeper: zookeeper.clone(),
         controller: handle,
         metrics: metrics.clone(),
@@ -141,6 +145,7 @@ pub(super) async fn assemble(
         zookeeper.clone(),
         logs,
         defaults,
+        quotas,
         clock.clone(),
     ));
 
@@ -249,6 +254,21 @@ async fn open_logs(config: &BrokerConfig, zookeeper: &Session, clock: &Clock) ->
             opened => return Ok(Arc::new(opened?)),
         }
     }
+}
+
+/// The clients' quotas, with the rates that some have of their own.
+async fn quotas(
+    config: &BrokerConfig,
+    zookeeper: &Session,
+    metrics: &Registry,
+    clock: &Clock,
+) -> Result<Quotas> {
+    let quotas = Quotas::new(config, metrics, clock);
+    let settings = admin::fetch_configs(zookeeper, EntityType::Client).await;
+    for (client, settings) in settings.map_err(Error::ClientSettings)? {
+        quotas.set(&client, &settings);
+    }
+    Ok(quotas)
 }
 
 fn cleaner_settings(config: &BrokerConfig) -> CleanerSettings {

@@ -10,15 +10,17 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 
-use super::Caller;
 use super::partitions::each_once;
 use super::produce::count;
+use super::{Answered, Caller};
 use crate::cluster::TopicPartition;
 use crate::network::{Reply, ResponseBuilder};
 use crate::protocol::fetch::FetchRequest;
 use crate::protocol::{self, Body, ErrorCode};
-use crate::replica::{self, Fetch, Read, Reader, ReplicaManager, Wish};
+use crate::replica::{self, Fetch, Read, Reader, Wish};
 use crate::server::error_codes;
+use crate::server::quota::Hold;
+use crate::server::services::Services;
 use crate::util::codec::{self, put_short_string};
 
 /// Fetch, versions 0 and 1.
@@ -26,11 +28,11 @@ use crate::util::codec::{self, put_short_string};
 /// # Errors
 /// If the body cannot be read.
 pub(super) async fn fetch(
-    replicas: &ReplicaManager,
+    s: &Services,
     who: &Caller,
     version: i16,
     body: BytesMut,
-) -> protocol::Result<Reply> {
+) -> protocol::Result<Answered> {
     let body_length = body.len();
     let request = FetchRequest::decode(&mut codec::Reader::new(body.freeze()), version)?;
     let mut wanted = Vec::new();
@@ -58,18 +60,47 @@ pub(super) async fn fetch(
         min_bytes: request.min_bytes,
         limit,
     };
-    let reads = replicas.fetch(fetch, &wishes).await;
+    let reader = fetch.reader;
+    let reads = s.replicas.fetch(fetch, &wishes).await;
+    let hold = match reader {
+        Reader::Follower(_) => Hold::none(),
+        _ => {
+            let size = size(version, &wishes, &reads);
+            s.quotas.fetch.record(&who.client_id, size)
+        }
+    };
     let mut answer = ResponseBuilder::new(who.correlation_id, 2 * body_length + 16);
-    encode(&mut answer, version, &wishes, reads);
-    Ok(Reply::Frame(answer.finish()))
+    encode(&mut answer, version, &wishes, reads, hold.ms());
+    let reply = Reply::Frame(answer.finish());
+    Ok(Answered { reply, hold })
 }
 
-fn encode(answer: &mut ResponseBuilder, version: i16, wishes: &[Wish], reads: Vec<replica::Result<Read>>) {
+/// The bytes of the answer, its frame's size not among them.
+fn size(version: i16, wishes: &[Wish], reads: &[replica::Result<Read>]) -> usize {
+    let throttle = if version >= 1 { 4 } else { 0 };
+    let topics = wishes
+        .chunk_by(same_topic)
+        .map(|topic| 2 + topic[0].partition.topic.len() + 4);
+    let slices = reads
+        .iter()
+        .filter_map(|read| read.as_ref().ok()?.fetched.slice.as_ref());
+    4 + throttle + 4 + topics.sum::<usize>() + 18 * wishes.len() + slices.map(|s| s.len).sum::<usize>()
+}
+
+fn same_topic(a: &Wish, b: &Wish) -> bool {
+    a.partition.topic == b.partition.topic
+}
+
+fn encode(
+    answer: &mut ResponseBuilder,
+    version: i16,
+    wishes: &[Wish],
+    reads: Vec<replica::Result<Read>>,
+    throttle_ms: i32,
+) {
     if version >= 1 {
-        // No quota holds an answer back yet.
-        answer.bytes().put_i32(0);
+        answer.bytes().put_i32(throttle_ms);
     }
-    let same_topic = |a: &Wish, b: &Wish| a.partition.topic == b.partition.topic;
     answer.bytes().put_i32(count(wishes.chunk_by(same_topic).count()));
     let mut reads = reads.into_iter();
     for topic in wishes.chunk_by(same_topic) {

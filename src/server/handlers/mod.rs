@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::quota::Hold;
 use super::services::Services;
 use crate::cluster::SecurityProtocol;
 use crate::network::{Incoming, Reply, Response, Service, Times};
@@ -41,6 +42,20 @@ pub(super) struct Caller {
     pub(super) host: IpAddr,
     /// The number of its connection.
     pub(super) connection: u64,
+}
+
+/// What becomes of a request, and how long that is held back.
+#[derive(Debug)]
+struct Answered {
+    reply: Reply,
+    hold: Hold,
+}
+
+impl From<Reply> for Answered {
+    fn from(reply: Reply) -> Answered {
+        let hold = Hold::none();
+        Answered { reply, hold }
+    }
 }
 
 /// The broker as its listeners see it.
@@ -77,11 +92,17 @@ impl Service for Dispatch {
         };
         let tag = request_metrics::tag(key, &request.body);
         let work = answer(&self.services, &who, key, version, request.body);
-        let answered = self.metrics.of_work(key, tag, &self.services.clock, work).await;
-        match answered {
-            Ok(Reply::Frame(response)) => Reply::Frame(Response { tag, ..response }),
-            Ok(reply) => reply,
-            Err(e) => unreadable(key, header.version, &e),
+        let clock = &self.services.clock;
+        let (answered, now) = self.metrics.of_work(key, tag, clock, work).await;
+        let Answered { reply, hold } = match answered {
+            Ok(answered) => answered,
+            Err(e) => return unreadable(key, header.version, &e),
+        };
+        self.metrics.held(key, tag, now, &hold);
+        hold.over(clock).await;
+        match reply {
+            Reply::Frame(response) => Reply::Frame(Response { tag, ..response }),
+            reply => reply,
         }
     }
 
@@ -116,7 +137,7 @@ async fn answer(
     key: ApiKey,
     version: i16,
     body: BytesMut,
-) -> protocol::Result<Reply> {
+) -> protocol::Result<Answered> {
     /// Reads the body, then frames what the expression makes of it.
     macro_rules! answered {
         ($request:ident => $answer:expr) => {{
@@ -124,9 +145,9 @@ async fn answer(
             framed(who, version, &$answer)
         }};
     }
-    Ok(match key {
-        ApiKey::Produce => produce::produce(&s.replicas, who, version, body).await?,
-        ApiKey::Fetch => fetch::fetch(&s.replicas, who, version, body).await?,
+    let reply = match key {
+        ApiKey::Produce => return produce::produce(s, who, version, body).await,
+        ApiKey::Fetch => return fetch::fetch(s, who, version, body).await,
         ApiKey::Offsets => answered!(r => list_offsets::list_offsets(&s.replicas, r)),
         ApiKey::LeaderAndIsr => answered!(r => cluster_control::leader_and_isr(s, who, r).await),
         ApiKey::StopReplica => answered!(r => cluster_control::stop_replica(s, who, r).await),
@@ -154,7 +175,8 @@ async fn answer(
         ApiKey::LeaveGroup => answered!(r => groups::leave_group(s, r)),
         ApiKey::DescribeGroups => answered!(r => groups::describe_groups(s, r)),
         ApiKey::ListGroups => answered!(r => groups::list_groups(s, r)),
-    })
+    };
+    Ok(reply.into())
 }
 
 /// Kafka leaves the client without an answer and the connection open until one of them gives up.

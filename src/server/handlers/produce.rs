@@ -1,5 +1,6 @@
 //! Produce. Answered once the sets are as safe as `acks` asks; for acks 0 there is no answer, and an
-//! error closes the connection, as nothing else would tell the client.
+//! error closes the connection, as nothing else would tell the client. Either way what follows on the connection
+//! waits as long as the client's quota says.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,30 +8,36 @@ use std::time::Duration;
 use ::log::info;
 use bytes::{BufMut, BytesMut};
 
-use super::Caller;
 use super::partitions::each_once;
+use super::{Answered, Caller};
 use crate::cluster::TopicPartition;
 use crate::log::Appended;
 use crate::network::{Reply, Response};
 use crate::protocol::produce::ProduceRequest;
 use crate::protocol::{self, ErrorCode};
-use crate::replica::{self, ReplicaManager};
+use crate::replica;
 use crate::server::error_codes;
+use crate::server::services::Services;
 use crate::util::codec::put_short_string;
 
 /// The client id that the broker's own tools use, and that alone may write internal topics.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
+
+/// What a quota counts of a request besides the client id and the body: version, correlation id and the id's
+/// length. Size and key of the frame do not count.
+const HEADER: usize = 8;
 
 /// Produce, versions 0 and 1.
 ///
 /// # Errors
 /// If the body cannot be read; nothing was appended then.
 pub(super) async fn produce(
-    replicas: &ReplicaManager,
+    s: &Services,
     who: &Caller,
     version: i16,
     body: BytesMut,
-) -> protocol::Result<Reply> {
+) -> protocol::Result<Answered> {
+    let size = HEADER + who.client_id.len() + body.len();
     let request = ProduceRequest::decode_owned(body)?;
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let mut sets = Vec::new();
@@ -40,16 +47,20 @@ pub(super) async fn produce(
         sets.extend(topic.partitions.into_iter().map(of));
     }
     let allow_internal = who.client_id == ADMIN_CLIENT_ID;
-    let results = replicas
+    let results = s
+        .replicas
         .append(request.acks, timeout, each_once(sets), allow_internal)
         .await;
-    Ok(if request.acks == 0 {
+    // All of the request counts, whatever became of its sets.
+    let hold = s.quotas.produce.record(&who.client_id, size);
+    let reply = if request.acks == 0 {
         without_answer(who, &results)
     } else {
         Reply::Frame(Response::new(who.correlation_id, |out| {
-            encode(out, version, &results)
+            encode(out, version, &results, hold.ms());
         }))
-    })
+    };
+    Ok(Answered { reply, hold })
 }
 
 fn without_answer(who: &Caller, results: &[(TopicPartition, replica::Result<Appended>)]) -> Reply {
@@ -70,7 +81,12 @@ fn without_answer(who: &Caller, results: &[(TopicPartition, replica::Result<Appe
     Reply::Close("a produce request with acks=0 failed".to_owned())
 }
 
-fn encode(out: &mut BytesMut, version: i16, results: &[(TopicPartition, replica::Result<Appended>)]) {
+fn encode(
+    out: &mut BytesMut,
+    version: i16,
+    results: &[(TopicPartition, replica::Result<Appended>)],
+    throttle_ms: i32,
+) {
     let same_topic = |a: &(TopicPartition, _), b: &(TopicPartition, _)| a.0.topic == b.0.topic;
     out.put_i32(count(results.chunk_by(same_topic).count()));
     for topic in results.chunk_by(same_topic) {
@@ -88,8 +104,7 @@ fn encode(out: &mut BytesMut, version: i16, results: &[(TopicPartition, replica:
         }
     }
     if version >= 1 {
-        // No quota holds an answer back yet.
-        out.put_i32(0);
+        out.put_i32(throttle_ms);
     }
 }
 

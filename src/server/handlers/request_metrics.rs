@@ -2,9 +2,9 @@
 //! twice: as one, and as a consumer's or a follower's.
 //!
 //! Of Kafka's times there are those that exist here: `LocalTimeMs` (this broker works on it),
-//! `RemoteTimeMs` (it waits for replicas, data, other members or ZooKeeper), `ResponseSendTimeMs` (the
-//! answer goes to the socket) and `TotalTimeMs`. Requests and answers stand in no queue, and nothing is
-//! throttled: there is no time of these.
+//! `RemoteTimeMs` (it waits for replicas, data, other members or ZooKeeper), `ThrottleTimeMs` (the answer is held
+//! back by a quota; of produces and fetches only), `ResponseSendTimeMs` (the answer goes to the socket) and
+//! `TotalTimeMs`. Requests and answers stand in no queue: there is no time of these.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use std::time::Duration;
 use crate::metrics::{Histogram, Meter, Name, Registry};
 use crate::network::Times;
 use crate::protocol::ApiKey;
-use crate::util::clock::Clock;
+use crate::server::quota::Hold;
+use crate::util::clock::{Clock, Mono};
 
 /// What is counted of one kind of request.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ struct Kind {
     rate: Arc<Meter>,
     local: Arc<Histogram>,
     remote: Arc<Histogram>,
+    throttle: Arc<Histogram>,
     send: Arc<Histogram>,
     total: Arc<Histogram>,
 }
@@ -32,6 +34,7 @@ impl Kind {
             rate: metrics.meter(name("RequestsPerSec")),
             local: metrics.histogram(name("LocalTimeMs")),
             remote: metrics.histogram(name("RemoteTimeMs")),
+            throttle: metrics.histogram(name("ThrottleTimeMs")),
             send: metrics.histogram(name("ResponseSendTimeMs")),
             total: metrics.histogram(name("TotalTimeMs")),
         }
@@ -59,32 +62,44 @@ impl RequestMetrics {
         }
     }
 
-    /// Performs the work of a request, and counts how long that took.
+    /// Performs the work of a request, and counts how long that took. Says also when it was done.
     pub(super) async fn of_work<T>(
         &self,
         key: ApiKey,
         tag: u8,
         clock: &Clock,
         work: impl Future<Output = T>,
-    ) -> T {
+    ) -> (T, Mono) {
         let started = clock.now();
+        let mut now = started;
+        let mut first = true;
         let mut local = Duration::ZERO;
         let mut work = pin!(work);
         let done = std::future::poll_fn(|cx| {
-            let polled = clock.now();
+            // Most are done at once: no moment is asked for twice.
+            let polled = if first { started } else { clock.now() };
+            first = false;
             let state = work.as_mut().poll(cx);
-            local += clock.now().since(polled);
+            now = clock.now();
+            local += now.since(polled);
             state
         })
         .await;
-        let now = clock.now();
         let remote = now.since(started).saturating_sub(local);
         self.each(key, tag, |kind| {
             kind.rate.mark(now, 1);
             kind.local.update(now, millis(local));
             kind.remote.update(now, millis(remote));
         });
-        done
+        (done, now)
+    }
+
+    /// The answer to a produce or a fetch is held back so long, 0 for not at all.
+    pub(super) fn held(&self, key: ApiKey, tag: u8, now: Mono, hold: &Hold) {
+        if matches!(key, ApiKey::Produce | ApiKey::Fetch) {
+            let ms = u64::try_from(hold.ms()).unwrap_or(0);
+            self.each(key, tag, |kind| kind.throttle.update(now, ms));
+        }
     }
 
     /// The answer is on its way, or there is none.
