@@ -85,14 +85,13 @@ impl Key {
     }
 }
 
-/// The key of a group's offset.
-pub fn offset_key(group: &str, topic: &str, partition: i32) -> BytesMut {
-    let mut out = BytesMut::with_capacity(10 + group.len() + topic.len());
+/// Adds the key of a group's offset.
+pub fn put_offset_key(out: &mut BytesMut, group: &str, topic: &str, partition: i32) {
+    out.reserve(10 + group.len() + topic.len());
     out.put_i16(OFFSET_KEY);
-    put_short_string(&mut out, Some(group));
-    put_short_string(&mut out, Some(topic));
+    put_short_string(out, Some(group));
+    put_short_string(out, Some(topic));
     out.put_i32(partition);
-    out
 }
 
 /// The key of a group.
@@ -103,15 +102,14 @@ pub fn group_key(group: &str) -> BytesMut {
     out
 }
 
-/// The value of an offset.
-pub fn offset_value(committed: &Committed) -> BytesMut {
-    let mut out = BytesMut::with_capacity(28 + committed.metadata.len());
+/// Adds the value of an offset.
+pub fn put_offset_value(out: &mut BytesMut, committed: &Committed) {
+    out.reserve(28 + committed.metadata.len());
     out.put_i16(OFFSET_VALUE);
     out.put_i64(committed.offset);
-    put_short_string(&mut out, Some(&committed.metadata));
+    put_short_string(out, Some(&committed.metadata));
     out.put_i64(committed.at.0);
     out.put_i64(committed.expires.0);
-    out
 }
 
 /// Reads the value of an offset. One without its own time of expiry gets its commit's plus `retention`.
@@ -264,10 +262,9 @@ mod tests {
 
     #[test]
     fn keys_are_kafkas() {
-        assert_eq!(
-            offset_key("g", "t", 0).freeze(),
-            hex("0001 0001 67 0001 74 00000000")
-        );
+        let mut key = BytesMut::new();
+        put_offset_key(&mut key, "g", "t", 0);
+        assert_eq!(key, hex("0001 0001 67 0001 74 00000000"));
         assert_eq!(group_key("g").freeze(), hex("0002 0001 67"));
         let offset = Key::Offset {
             group: "g".into(),
@@ -300,7 +297,9 @@ mod tests {
             expires: WallMs(5),
         };
         let bytes = hex("0001 0000000000000009 0001 6d 0000000000000003 0000000000000005");
-        assert_eq!(offset_value(&committed).freeze(), bytes);
+        let mut value = BytesMut::new();
+        put_offset_value(&mut value, &committed);
+        assert_eq!(value, bytes);
         let day = Duration::from_secs(86_400);
         assert_eq!(decode_offset_value(bytes, day), Ok(committed.clone()));
         let old = Committed {

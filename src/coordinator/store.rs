@@ -5,12 +5,15 @@ use bytes::BytesMut;
 use super::effect::Store;
 use super::error::Unstored;
 use super::offsets::{Committed, Expired};
-use super::schema::{group_key, offset_key, offset_value};
+use super::schema::{group_key, put_offset_key, put_offset_value};
 use crate::message::Offset;
 use crate::message::builder::put_entry;
 
 /// The largest group that is put into bytes at all; no topic takes a message of that size.
 const GROUP_MAX: usize = 1 << 30;
+
+/// Enough for the keys and values of most offsets.
+const RECORD: usize = 128;
 
 /// Tombstones go in sets of at most about so many bytes.
 const TOMBSTONES: usize = 256 << 10;
@@ -28,10 +31,14 @@ pub struct Commitment {
 
 /// A record for each commitment, in their order.
 pub fn commitments(group: &str, all: &[Commitment]) -> BytesMut {
-    let mut set = BytesMut::new();
+    let (mut set, mut record) = (BytesMut::new(), BytesMut::with_capacity(RECORD));
     for (c, at) in all.iter().zip(0..) {
-        let key = offset_key(group, &c.topic, c.partition);
-        put_entry(&mut set, at, 0, Some(&key), Some(&offset_value(&c.committed)));
+        record.clear();
+        put_offset_key(&mut record, group, &c.topic, c.partition);
+        let key = record.len();
+        put_offset_value(&mut record, &c.committed);
+        let (key, value) = record.split_at(key);
+        put_entry(&mut set, at, 0, Some(key), Some(value));
     }
     set
 }
@@ -65,18 +72,15 @@ pub fn group_tombstone(group: &str) -> BytesMut {
 /// The tombstones of offsets, in sets of a moderate size.
 pub fn tombstones(expired: &[Expired]) -> Vec<BytesMut> {
     let mut sets = vec![(BytesMut::new(), 0 as Offset)];
+    let mut key = BytesMut::with_capacity(RECORD);
     for e in expired {
         if sets.last().is_some_and(|(set, _)| set.len() >= TOMBSTONES) {
             sets.push((BytesMut::new(), 0));
         }
         if let Some((set, at)) = sets.last_mut() {
-            put_entry(
-                set,
-                *at,
-                0,
-                Some(&offset_key(&e.group, &e.topic, e.partition)),
-                None,
-            );
+            key.clear();
+            put_offset_key(&mut key, &e.group, &e.topic, e.partition);
+            put_entry(set, *at, 0, Some(&key), None);
             *at += 1;
         }
     }

@@ -148,13 +148,14 @@ impl<S: Service> Connection<S> {
     async fn serve_requests(&mut self, answers: &mut Answers) -> Result<Infallible, End> {
         let mut frames = Frames::new(self.request_max_bytes);
         let mut held = Held::default();
+        let mut received = Mono::default();
         loop {
             let Some(frame) = frames.next()? else {
                 self.flush(answers).await?;
-                self.read(&mut frames, &mut held).await?;
+                received = self.read(&mut frames, &mut held).await?;
                 continue;
             };
-            self.handle(frame, answers).await?;
+            self.handle(frame, received, answers).await?;
             frames.trim(false);
             if frames.allocated() <= FIRST {
                 held = Held::default();
@@ -170,8 +171,8 @@ impl<S: Service> Connection<S> {
         answers.flush(&mut self.stream, told).await
     }
 
-    /// Reads more bytes of the next frame.
-    async fn read(&mut self, frames: &mut Frames, held: &mut Held) -> Result<(), End> {
+    /// Reads more bytes of the next frame. Says when they were there.
+    async fn read(&mut self, frames: &mut Frames, held: &mut Held) -> Result<Mono, End> {
         let wanted = frames.wanted();
         if wanted > FIRST && wanted > frames.allocated() {
             self.limits.grow(held, wanted).await;
@@ -202,8 +203,9 @@ impl<S: Service> Connection<S> {
                     if n? == 0 {
                         return Err(End::Eof);
                     }
-                    self.activity.touch(self.clock.now());
-                    return Ok(());
+                    let now = self.clock.now();
+                    self.activity.touch(now);
+                    return Ok(now);
                 }
                 () = self.activity.wake.notified() => {
                     if !frames.is_partial() {
@@ -215,9 +217,14 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Has one frame answered; if nobody takes answers any more, only if it asks for something to be done. The answer
+    /// Has one frame answered that was `received` then; if nobody takes answers any more, only if it asks for something to be done. The answer
     /// waits for those of requests that are here already, unless one of these has to wait.
-    async fn handle(&mut self, mut frame: BytesMut, answers: &mut Answers) -> Result<(), End> {
+    async fn handle(
+        &mut self,
+        mut frame: BytesMut,
+        received: Mono,
+        answers: &mut Answers,
+    ) -> Result<(), End> {
         let header = match header(&mut frame) {
             Ok(header) => header,
             Err(Unreadable::Silent(e)) => {
@@ -241,7 +248,6 @@ impl<S: Service> Connection<S> {
             listener: self.listener,
             connection: self.number,
         };
-        let received = self.clock.now();
         let reply = self.ask(incoming, answers).await?;
         let answered = self.clock.now();
         match reply {
