@@ -148,6 +148,16 @@ impl Context {
         self.topics.get_mut(&at.topic)?.partitions.get_mut(&at.partition)
     }
 
+    /// Forgets a topic whose znodes are gone, with all that was to be done with it.
+    pub fn forget(&mut self, topic: &Arc<str>) {
+        self.topics.remove(topic);
+        self.deletions.remove(topic);
+        self.reassignments.retain(|at, _| at.topic != *topic);
+        self.preferring.retain(|at| at.topic != *topic);
+        self.doubts.retain(|at, _| at.topic != *topic);
+        self.awaiting.retain(|at, _| at.topic != *topic);
+    }
+
     /// Every partition with its name, by topic and number.
     pub fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &Partition)> {
         self.topics.iter().flat_map(|(name, topic)| {

@@ -208,8 +208,7 @@ pub fn completed(context: &mut Context, topic: &Arc<str>) {
         context.move_partition(&at, PartitionState::Offline);
         context.move_partition(&at, PartitionState::NonExistent);
     }
-    context.topics.remove(topic);
-    context.deletions.remove(topic);
+    context.forget(topic);
     info!(target: CONTROLLER,
         "[Topic Deletion Manager {}], Deletion of topic {topic} successfully completed", context.me);
 }

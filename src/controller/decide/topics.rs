@@ -51,11 +51,8 @@ pub fn assigned(context: &mut Context, topics: Vec<(Arc<str>, Assignment)>) -> P
 /// they have, as with 0.9.0.1.
 pub fn vanished(context: &mut Context, topics: &[Arc<str>]) {
     for topic in topics {
-        context.topics.remove(topic);
-        context.deletions.remove(topic);
+        context.forget(topic);
     }
-    context.reassignments.retain(|at, _| !topics.contains(&at.topic));
-    context.preferring.retain(|at| !topics.contains(&at.topic));
 }
 
 /// Leaders changed the ISR of these partitions: every broker hears of it.
