@@ -4,6 +4,7 @@
 mod checks;
 mod keys;
 mod listeners;
+mod reporters;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,11 +16,13 @@ use crate::cluster::{Endpoint, SecurityProtocol};
 use crate::message::Codec;
 
 pub use keys::{KEYS, OUTSIDE_KEYS};
+pub use reporters::CsvReporterConfig;
 
 /// Directories, for the warning about lost backslashes.
 const DIRECTORIES: &[&str] = &[
     "log.dir",
     "log.dirs",
+    "kafka.csv.metrics.dir",
     "ssl.keystore.location",
     "ssl.truststore.location",
 ];
@@ -187,6 +190,8 @@ pub struct BrokerConfig {
     /// `offsets.commit.required.acks`; Kafka allows more than 1 and then refuses every commit, here that is
     /// -1.
     pub offsets_commit_required_acks: i16,
+    /// Where and how often metrics are written to files; `None` if they are not.
+    pub csv_reporter: Option<CsvReporterConfig>,
     /// Every key's value, for [`BrokerConfig::values_block`].
     pub values: Values,
 }
@@ -207,6 +212,7 @@ impl BrokerConfig {
         warnings.extend(definition().warnings(properties));
         let listeners = listeners::read(&values, &mut mistakes, &mut warnings);
         checks::check(&values, &listeners, &mut mistakes);
+        reporters::check(&values, &mut mistakes, &mut warnings);
         let (log, wrong) = log_config(&values);
         mistakes.extend(wrong);
         if !mistakes.is_empty() {
@@ -296,6 +302,7 @@ impl BrokerConfig {
                 1 => 1,
                 _ => -1,
             },
+            csv_reporter: CsvReporterConfig::from_values(&v),
             values: v,
         }
     }

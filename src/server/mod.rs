@@ -2,10 +2,11 @@
 //!
 //! Reading order: [`services`] (what handlers may touch), [`handlers`] (one function per request),
 //! [`metadata_cache`] (what the controller told us), [`identity`] (which broker this is),
-//! [`registration`] (being known to the others).
+//! [`registration`] (being known to the others), [`csv_reporter`] (metrics to files).
 
 pub mod broker;
 mod controlled_shutdown;
+mod csv_reporter;
 pub mod dynamic;
 mod error_codes;
 mod handlers;
