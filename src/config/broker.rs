@@ -5,6 +5,7 @@ mod checks;
 mod keys;
 mod listeners;
 mod logs;
+mod reporters;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,11 +17,13 @@ use crate::cluster::{Endpoint, SecurityProtocol};
 use crate::message::Codec;
 
 pub use keys::{KEYS, OUTSIDE_KEYS};
+pub use reporters::CsvReporterConfig;
 
 /// Directories, for the warning about lost backslashes.
 const DIRECTORIES: &[&str] = &[
     "log.dir",
     "log.dirs",
+    "kafka.csv.metrics.dir",
     "ssl.keystore.location",
     "ssl.truststore.location",
 ];
@@ -200,6 +203,8 @@ pub struct BrokerConfig {
     pub metrics_num_samples: usize,
     /// `metrics.sample.window.ms`
     pub metrics_sample_window: Duration,
+    /// Where and how often metrics are written to files; `None` if they are not.
+    pub csv_reporter: Option<CsvReporterConfig>,
     /// Every key's value, for [`BrokerConfig::values_block`].
     pub values: Values,
 }
@@ -220,6 +225,7 @@ impl BrokerConfig {
         warnings.extend(definition().warnings(properties));
         let listeners = listeners::read(&values, &mut mistakes, &mut warnings);
         checks::check(&values, &listeners, &mut mistakes);
+        reporters::check(&values, &mut mistakes, &mut warnings);
         let (log, wrong) = logs::log_config(&values);
         mistakes.extend(wrong);
         if !mistakes.is_empty() {
@@ -315,6 +321,7 @@ impl BrokerConfig {
             quota_window_size: seconds("quota.window.size.seconds"),
             metrics_num_samples: v.size("metrics.num.samples"),
             metrics_sample_window: v.millis("metrics.sample.window.ms"),
+            csv_reporter: CsvReporterConfig::from_values(&v),
             values: v,
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Mistake, Properties};
 
-pub use parse::java_double;
+pub use crate::util::java::double as java_double;
 
 /// The Java type of a value (org.apache.kafka.common.config.ConfigDef.Type).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,10 @@
 //! nothing anywhere: who marks a meter passes the time, who wants to see takes a [`Registry::snapshot`].
 //!
 //! [`meter`] holds the arithmetic of rates, [`histogram`] that of spreads, [`timer`] both; [`registry`] who
-//! has which name; this file the names. What counts costs a few atomics; docs/metrics.md lists the names.
+//! has which name; [`csv`] how they read in files; this file the names. What counts costs a few atomics;
+//! docs/metrics.md lists the names.
 
+pub mod csv;
 mod histogram;
 mod meter;
 mod registry;
@@ -34,6 +36,23 @@ impl Name {
             text.push_str(value);
         }
         Name(text)
+    }
+
+    /// What stands after the group, as `(type, T)`, `(name, N)` and the tags, in their order. A comma that
+    /// no `tag=` follows belongs to the value before it: nothing is quoted in a name.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut rest = self.0.split_once(':').map_or("", |(_, pairs)| pairs);
+        std::iter::from_fn(move || {
+            let (key, after) = rest.split_once('=')?;
+            let next = after.match_indices(',').map(|(at, _)| at);
+            let mut ends = next.filter(|at| {
+                let piece = after[at + 1..].split(',').next().unwrap_or("");
+                piece.contains('=')
+            });
+            let end = ends.next().unwrap_or(after.len());
+            rest = after.get(end + 1..).unwrap_or("");
+            Some((key, &after[..end]))
+        })
     }
 }
 

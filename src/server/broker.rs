@@ -3,7 +3,8 @@
 //!
 //! | part | started when | stopped |
 //! |---|---|---|
-//! | ZooKeeper session | first: all else stands on it | last: with it go the broker's nodes |
+//! | metrics reporter | first, if it is enabled: it shows the rest starting | looks once more after the listeners; its last lines are waited for at the end |
+//! | ZooKeeper session | all else stands on it | when all else is: with it go the broker's nodes |
 //! | logs | topic settings are read | when nobody reads or writes any more |
 //! | identity | the directories are locked | |
 //! | listeners | the id is known; bound here, connections wait | before what answers them |

@@ -18,6 +18,7 @@ mod consumer;
 mod consumer_groups;
 mod controller;
 mod crash;
+mod csv_metrics;
 mod damage;
 mod data_path;
 mod demo;

@@ -139,23 +139,19 @@ pub static OUTSIDE_KEYS: &[Key] = &[
     Key::list("kafka.metrics.reporters")
         .default("")
         .low()
-        .not_acted_on()
-        .doc("Classes that report the broker's meters."),
+        .doc("Classes that report the broker's meters: `kafka.metrics.KafkaCSVMetricsReporter`. Any other is passed over with a warning."),
     Key::int("kafka.metrics.polling.interval.secs")
         .default("10")
         .low()
-        .not_acted_on()
-        .doc("How often they do."),
+        .doc("How often they do; at least 1."),
     Key::boolean("kafka.csv.metrics.reporter.enabled")
         .default("false")
         .low()
-        .not_acted_on()
-        .doc("Whether meters are written to CSV files."),
+        .doc("Whether that class, if it is named, writes the meters to CSV files."),
     Key::string("kafka.csv.metrics.dir")
         .default("kafka_metrics")
         .low()
-        .not_acted_on()
-        .doc("Where to."),
+        .doc("The directory that they are in. Each broker needs its own: metrics files of an earlier run are removed at start."),
     Key::string("super.users")
         .default("")
         .low()

@@ -55,25 +55,3 @@ fn number(value: &Value) -> Option<f64> {
         _ => None,
     }
 }
-
-/// As Java's `Double.toString`: a decimal point always, an exponent outside 10^-3..10^7.
-pub fn java_double(d: f64) -> String {
-    if !d.is_finite() {
-        return if d.is_nan() {
-            "NaN"
-        } else if d > 0.0 {
-            "Infinity"
-        } else {
-            "-Infinity"
-        }
-        .to_string();
-    }
-    if d == 0.0 || (1e-3..1e7).contains(&d.abs()) {
-        return format!("{d:?}");
-    }
-    let text = format!("{d:E}");
-    match text.split_once('E') {
-        Some((mantissa, exponent)) if !mantissa.contains('.') => format!("{mantissa}.0E{exponent}"),
-        _ => text,
-    }
-}

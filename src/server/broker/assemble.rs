@@ -20,6 +20,7 @@ use crate::log::{CleanerSettings, LogManager, ManagerSettings};
 use crate::metrics::Registry;
 use crate::network::{self, Limits, Listener, NetworkSettings};
 use crate::replica::{Fatal, ReplicaManager, ReplicaSettings};
+use crate::server::csv_reporter::CsvReporter;
 use crate::server::dynamic::DynamicConfigManager;
 use crate::server::handlers::Dispatch;
 use crate::server::identity::{self, Wishes};
@@ -50,6 +51,9 @@ pub(super) async fn assemble(
     let clock = parts.clock.clone();
     info!(target: TARGET, "starting");
     refuse_strange_protocols(&config)?;
+
+    let report = |csv| CsvReporter::start(csv, metrics.clone(), clock.clone());
+    parts.reporter = config.csv_reporter.clone().map(report);
 
     let zookeeper = connect(&config, &clock).await?;
     parts.zookeeper = Some(zookeeper.clone());

@@ -15,6 +15,7 @@ use crate::log::LogManager;
 use crate::metrics::Gauge;
 use crate::replica::ReplicaManager;
 use crate::server::controlled_shutdown;
+use crate::server::csv_reporter::CsvReporter;
 use crate::server::dynamic::DynamicConfigManager;
 use crate::server::registration::Registration;
 use crate::util::blocking;
@@ -40,6 +41,7 @@ pub(super) struct Parts {
     pub(super) clock: Clock,
     pub(super) id: BrokerId,
     pub(super) state: Gauge,
+    pub(super) reporter: Option<CsvReporter>,
     pub(super) zookeeper: Option<Session>,
     pub(super) logs: Option<Logs>,
     pub(super) replicas: Option<Replicas>,
@@ -79,6 +81,7 @@ impl Parts {
             clock,
             id,
             state,
+            reporter: None,
             zookeeper: None,
             logs: None,
             replicas: None,
@@ -121,6 +124,11 @@ impl Parts {
             listeners.shutdown.ask();
             join_all(listeners.tasks).await;
         }
+        // Nothing more is counted of clients, and the metrics of partitions are still there.
+        let last_lines = match self.reporter {
+            Some(reporter) => Some(reporter.end().await),
+            None => None,
+        };
         if let Some(dynamic) = self.dynamic {
             dynamic.stop().await;
         }
@@ -149,6 +157,9 @@ impl Parts {
                     warn!(target: TARGET, "[Kafka Server {id}], ZooKeeper did not confirm the end of the session");
                 }
             }
+        }
+        if let Some(lines) = last_lines {
+            lines.written().await;
         }
         info!(target: TARGET, "[Kafka Server {id}], shut down completed");
     }
