@@ -1,6 +1,6 @@
 //! kafka-check, our own: what is wrong with the directories of `log.dirs`, and what the next start of a
 //! broker would do about it. Only reads. With `--zookeeper` it also compares the directories with what the
-//! cluster assigns to the broker that they belong to.
+//! cluster assigns to the broker that they belong to, and looks at the settings of those topics.
 //!
 //! A line per finding on standard output (see [`Finding`]), then a line per directory. Exit code 0 when a
 //! start would find all as an orderly stop leaves it, 1 when it would repair something, 2 when something
@@ -14,10 +14,12 @@ use super::options::{self, OptionParser};
 use super::{Tool, print, runtime, session};
 use crate::admin;
 use crate::cluster::{BrokerId, TopicPartition};
+use crate::config::LogConfig;
 use crate::log;
 use crate::log::check::{Fate, Finding, Report, check};
 use crate::server::identity;
 use crate::zookeeper::znodes::topic::Assignment;
+use crate::zookeeper::{Session, paths};
 
 /// The row of the table.
 pub(super) const TOOL: Tool = Tool {
@@ -205,6 +207,28 @@ fn owner(dirs: &[PathBuf], reports: &[Report], findings: &mut Vec<Finding>) -> O
 struct Wanted {
     is_alive: bool,
     topics: BTreeMap<String, Assignment>,
+    /// Why the settings of a topic that it has a replica of do not hold.
+    wrong: BTreeMap<String, String>,
+}
+
+/// Why the settings of each of these topics do not hold; those of others do.
+async fn wrong_settings<'a>(
+    session: &Session,
+    topics: impl Iterator<Item = &'a String>,
+) -> admin::Result<BTreeMap<String, String>> {
+    let mut wrong = BTreeMap::new();
+    for topic in topics {
+        let rule = match admin::fetch_topic_config(session, topic).await {
+            Ok(settings) => match LogConfig::default().with_overrides(&settings) {
+                Ok(_) => continue,
+                Err(e) => e.to_string(),
+            },
+            Err(admin::Error::Settings { reason, .. }) => reason.to_string(),
+            Err(e) => return Err(e),
+        };
+        wrong.insert(topic.clone(), rule);
+    }
+    Ok(wrong)
 }
 
 fn ask(connect: &str, id: i32) -> Result<Wanted, ()> {
@@ -216,9 +240,14 @@ fn ask(connect: &str, id: i32) -> Result<Wanted, ()> {
         let read = async {
             let topics = admin::topics(&session).await?;
             let live = admin::live_broker_ids(&session).await?;
+            let topics = admin::assignments(&session, &topics).await?;
+            let is_here = |a: &Assignment| a.values().any(|replicas| replicas.contains(&BrokerId(id)));
+            let here = topics.iter().filter(|(_, assignment)| is_here(assignment));
+            let wrong = wrong_settings(&session, here.map(|(topic, _)| topic)).await?;
             Ok::<_, admin::Error>(Wanted {
                 is_alive: live.contains(&BrokerId(id)),
-                topics: admin::assignments(&session, &topics).await?,
+                topics,
+                wrong,
             })
         };
         match read.await {
@@ -261,6 +290,11 @@ fn differences(
         };
         let then = "it stays, and nobody uses it";
         findings.push(Finding::new(Fate::Stays, dir.join(tp.dir_name()), rule, then));
+    }
+    for (topic, rule) in &wanted.wrong {
+        let node = PathBuf::from(paths::topic_config(topic));
+        let then = "the broker's own settings hold for the topic, and 0.9.0.1 does not start";
+        findings.push(Finding::new(Fate::Stays, node, rule.clone(), then));
     }
     for (topic, assignment) in &wanted.topics {
         for (partition, replicas) in assignment {

@@ -131,6 +131,20 @@ fn what_is_predicted_is_what_a_killed_broker_repairs_and_zookeeper_is_compared()
     assert_eq!(code, Some(0), "{lines:#?}");
     assert_eq!(lines.last().map(String::as_str), Some("Nothing to repair"));
 
+    // Settings that no broker can heed.
+    let mut shell = kafka();
+    shell.args(["zookeeper-shell", "-server", &connect]);
+    let set = "create /config/topics/t {\"version\":1,\"config\":{\"retention.ms\":\"soon\"}}\n\
+               set /config/topics/t {\"version\":1,\"config\":{\"retention.ms\":\"soon\"}}\n";
+    run(shell, set.as_bytes(), LIMIT);
+    let (code, lines) = checked(&logs, &named);
+    assert_eq!(code, Some(2), "{lines:#?}");
+    let stays = |l: &String| l.starts_with("stays /config/topics/t: ") && l.contains("retention.ms");
+    assert!(lines.iter().any(stays), "{lines:#?}");
+    let mut shell = kafka();
+    shell.args(["zookeeper-shell", "-server", &connect]);
+    run(shell, b"delete /config/topics/t\n", LIMIT);
+
     // Another broker's id, and a directory that is not there any more.
     std::fs::remove_dir_all(logs.join("t-0")).unwrap();
     let (code, lines) = checked(&logs, &named);
