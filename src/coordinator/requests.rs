@@ -127,7 +127,12 @@ impl GroupCoordinator {
     pub async fn commit_offsets(self: &Arc<Self>, commit: Commit) -> Vec<Result<()>> {
         let now = self.clock.wall();
         let retention = commit.retention.unwrap_or(self.settings.retention);
-        let fits: Vec<bool> = commit.offsets.iter().map(|o| self.fits(o)).collect();
+        // Until there is a common outcome, what each has on its own.
+        let alone = |o: &CommitOffset| match self.fits(o) {
+            true => Ok(()),
+            false => Err(Error::MetadataTooLarge),
+        };
+        let mut outcomes: Vec<Result<()>> = commit.offsets.iter().map(alone).collect();
         let (group, member, generation) = (commit.group, commit.member_id, commit.generation);
         let commitment = |o: CommitOffset| Commitment {
             topic: o.topic,
@@ -139,8 +144,9 @@ impl GroupCoordinator {
                 expires: expiry(now, o.timestamp, retention),
             },
         };
-        let taken = commit.offsets.into_iter().zip(&fits).filter(|(_, fits)| **fits);
-        let taken: Vec<Commitment> = taken.map(|(o, _)| commitment(o)).collect();
+        let taken = commit.offsets.into_iter().zip(&outcomes);
+        let taken = taken.filter_map(|(o, fits)| fits.is_ok().then(|| commitment(o)));
+        let taken: Vec<Commitment> = taken.collect();
         let begun = self.cell_for(&group).map(|cell| {
             self.on(&cell, |held, _| {
                 match held.shard.may_commit(&group, &member, generation) {
@@ -156,12 +162,10 @@ impl GroupCoordinator {
             // A runtime that goes away answers nobody.
             Ok(Ok(Begun::Waits(answer))) => (false, answer.await.unwrap_or(Err(Error::NotAvailable))),
         };
-        fits.iter()
-            .map(|fits| match fits {
-                false if !refused => Err(Error::MetadataTooLarge),
-                _ => stored,
-            })
-            .collect()
+        for outcome in outcomes.iter_mut().filter(|fits| refused || fits.is_ok()) {
+            *outcome = stored;
+        }
+        outcomes
     }
 
     /// Whether the metadata is short enough, in characters as Java counts them.

@@ -4,7 +4,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::Result;
-use super::wire::{Body, Dialect, Field, body, fields, request};
+use super::wire::{Body, Dialect, Field, array, body, fields, request};
 use crate::util::codec::{Reader, put_short_string};
 
 /// What is committed.
@@ -68,30 +68,6 @@ fields! {
 body!(OffsetCommitResponse, Java);
 request!(OffsetCommitRequest => OffsetCommitResponse, OffsetCommit);
 
-/// One shape for each layout of a partition.
-macro_rules! layouts {
-    ($($name:ident { $($field:ident: $t:ty,)* } $topic:ident;)*) => {$(
-        fields! {
-            /// A partition in one version's layout.
-            $name { $(
-                /// As in [`OffsetCommitPartition`].
-                $field: $t,
-            )* }
-            /// A topic in one version's layout.
-            $topic {
-                /// The topic.
-                topic: String,
-                /// Its partitions.
-                partitions: Vec<$name>,
-            }
-        }
-    )*};
-}
-layouts! {
-    Plain { partition: i32, offset: i64, metadata: Option<String>, } PlainTopic;
-    Timed { partition: i32, offset: i64, timestamp: i64, metadata: Option<String>, } TimedTopic;
-}
-
 impl Body for OffsetCommitRequest {
     fn decode(r: &mut Reader, version: i16) -> Result<Self> {
         let group_id = String::read(r, Dialect::Scala)?;
@@ -100,13 +76,20 @@ impl Body for OffsetCommitRequest {
             _ => (r.i32()?, String::read(r, Dialect::Scala)?),
         };
         let retention_time_ms = if version >= 2 { r.i64()? } else { -1 };
-        let topics = if version == 1 {
-            let topics: Vec<TimedTopic> = Field::read(r, Dialect::Scala)?;
-            topics.into_iter().map(OffsetCommitTopic::from).collect()
-        } else {
-            let topics: Vec<PlainTopic> = Field::read(r, Dialect::Scala)?;
-            topics.into_iter().map(OffsetCommitTopic::from).collect()
+        let partition = |r: &mut Reader| {
+            Ok(OffsetCommitPartition {
+                partition: r.i32()?,
+                offset: r.i64()?,
+                timestamp: if version == 1 { r.i64()? } else { -1 },
+                metadata: r.nullable_short_string()?,
+            })
         };
+        let topics = array(r, Dialect::Scala, |r| {
+            Ok(OffsetCommitTopic {
+                topic: String::read(r, Dialect::Scala)?,
+                partitions: array(r, Dialect::Scala, partition)?,
+            })
+        })?;
         Ok(OffsetCommitRequest {
             group_id,
             generation_id,
@@ -137,36 +120,6 @@ impl Body for OffsetCommitRequest {
                 }
                 p.metadata.write(out);
             }
-        }
-    }
-}
-
-impl From<PlainTopic> for OffsetCommitTopic {
-    fn from(t: PlainTopic) -> Self {
-        let partition = |p: Plain| OffsetCommitPartition {
-            partition: p.partition,
-            offset: p.offset,
-            timestamp: -1,
-            metadata: p.metadata,
-        };
-        OffsetCommitTopic {
-            topic: t.topic,
-            partitions: t.partitions.into_iter().map(partition).collect(),
-        }
-    }
-}
-
-impl From<TimedTopic> for OffsetCommitTopic {
-    fn from(t: TimedTopic) -> Self {
-        let partition = |p: Timed| OffsetCommitPartition {
-            partition: p.partition,
-            offset: p.offset,
-            timestamp: p.timestamp,
-            metadata: p.metadata,
-        };
-        OffsetCommitTopic {
-            topic: t.topic,
-            partitions: t.partitions.into_iter().map(partition).collect(),
         }
     }
 }

@@ -88,32 +88,41 @@ impl Field for Bytes {
     }
 }
 
+/// Reads an array whose elements `item` reads.
+pub fn array<T>(
+    r: &mut Reader,
+    dialect: Dialect,
+    mut item: impl FnMut(&mut Reader) -> Result<T>,
+) -> Result<Vec<T>> {
+    let at = r.position();
+    let count = r.i32()?;
+    let Ok(count) = usize::try_from(count) else {
+        return match dialect {
+            Dialect::Scala => Ok(Vec::new()),
+            Dialect::Java => Err(Error::Length {
+                at,
+                length: count.into(),
+            }),
+        };
+    };
+    // No element is shorter than a byte; and the vector grows only as elements are read.
+    if count > r.remaining() {
+        return Err(Error::End {
+            at: r.position(),
+            needed: count,
+            left: r.remaining(),
+        });
+    }
+    let mut items = Vec::with_capacity(count.min(64));
+    for _ in 0..count {
+        items.push(item(r)?);
+    }
+    Ok(items)
+}
+
 impl<T: Field> Field for Vec<T> {
     fn read(r: &mut Reader, dialect: Dialect) -> Result<Self> {
-        let at = r.position();
-        let count = r.i32()?;
-        let Ok(count) = usize::try_from(count) else {
-            return match dialect {
-                Dialect::Scala => Ok(Vec::new()),
-                Dialect::Java => Err(Error::Length {
-                    at,
-                    length: count.into(),
-                }),
-            };
-        };
-        // No element is shorter than a byte; and the vector grows only as elements are read.
-        if count > r.remaining() {
-            return Err(Error::End {
-                at: r.position(),
-                needed: count,
-                left: r.remaining(),
-            });
-        }
-        let mut items = Vec::with_capacity(count.min(64));
-        for _ in 0..count {
-            items.push(T::read(r, dialect)?);
-        }
-        Ok(items)
+        array(r, dialect, |r| T::read(r, dialect))
     }
     fn write(&self, out: &mut BytesMut) {
         out.put_i32(i32::try_from(self.len()).expect("arrays are bounded by the caller"));

@@ -28,19 +28,19 @@ pub(super) async fn offset_commit(
     mut request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
     let image = s.metadata.snapshot();
-    let topics = std::mem::take(&mut request.topics);
-    let is_known = |t: &OffsetCommitTopic| image.topics.contains_key(t.topic.as_str());
-    let (known, unknown): (Vec<_>, Vec<_>) = topics.into_iter().partition(is_known);
-    let unknown = unknown
+    let mut known = std::mem::take(&mut request.topics);
+    let is_unknown = |t: &mut OffsetCommitTopic| !image.topics.contains_key(t.topic.as_str());
+    let unknown: Vec<_> = known.extract_if(.., is_unknown).collect();
+    let mut topics = match version {
+        0 => to_zookeeper(s, &request.group_id, known).await,
+        _ if known.is_empty() => Vec::new(),
+        _ => to_coordinator(s, request, known).await,
+    };
+    let refused = unknown
         .into_iter()
         .map(|t| told(t, || ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
-    let mut answer: Vec<_> = unknown.collect();
-    if version == 0 {
-        answer.extend(to_zookeeper(s, &request.group_id, known).await);
-    } else if !known.is_empty() {
-        answer.extend(to_coordinator(s, request, known).await);
-    }
-    OffsetCommitResponse { topics: answer }
+    topics.extend(refused);
+    OffsetCommitResponse { topics }
 }
 
 /// The answer for a topic's partitions, from one after the other.
