@@ -1,7 +1,6 @@
 //! Quotas of clients: held back are the same requests as by the genuine broker and for as long, by the defaults and by
 //! rates of a client's own, which change while the broker runs; and genuine clients stay within them.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -29,7 +28,6 @@ struct Bench<'a> {
     port: u16,
     connect: &'a str,
     program: &'a mut Program,
-    tool: &'a dyn Fn() -> Command,
     /// How many milliseconds the clock may move between what 0.9.0.1 reads of it; it counts them as part of the time.
     slack: i32,
 }
@@ -95,13 +93,21 @@ impl Bench<'_> {
 
     /// Changes what ZooKeeper holds of a client, and returns when the broker has said that a rate is `rate` now.
     fn configure(&mut self, client: &str, words: &[&str], rate: &str) {
-        let mut command = (self.tool)();
+        let mut command = launcher("kafka-configs");
         command.args(["--zookeeper", self.connect, "--alter", "--entity-type", "clients"]);
         command.args(["--entity-name", client]).args(words);
         let done = run(command, b"", LIMIT);
         assert!(done.status.success(), "{}", text(&done.stderr));
         let changed = format!("Changing quota for clientId {client} to {rate}");
         self.program.wait_line(&changed, LIMIT);
+    }
+
+    /// All of it; `last` is how the broker writes the rate that it hears of last.
+    fn all_hold(&mut self, last: &str) {
+        wait_leaders(self.port, "t", LIMIT);
+        self.defaults_hold();
+        self.defaults_hold_for_fetches();
+        self.rates_of_its_own_hold(last);
     }
 
     fn defaults_hold(&self) {
@@ -158,17 +164,13 @@ fn the_genuine_broker_holds_back_as_these_tests_expect() {
     let zookeeper = ours::zookeeper(dir.path());
     let connect = format!("localhost:{}", zookeeper.port);
     let mut broker = genuine::broker(dir.path(), &connect, BROKER);
-    wait_leaders(broker.port, "t", LIMIT);
     let mut bench = Bench {
         port: broker.port,
         connect: &connect,
         program: &mut broker.program,
-        tool: &|| launcher("kafka-configs"),
         slack: 100,
     };
-    bench.defaults_hold();
-    bench.defaults_hold_for_fetches();
-    bench.rates_of_its_own_hold("1000001.0");
+    bench.all_hold("1000001.0");
 }
 
 #[test]
@@ -177,17 +179,13 @@ fn our_broker_holds_back_as_the_genuine_one() {
     let zookeeper = ours::zookeeper(dir.path());
     let connect = format!("localhost:{}", zookeeper.port);
     let mut broker = ours::broker(dir.path(), &connect, BROKER);
-    wait_leaders(broker.port, "t", LIMIT);
     let mut bench = Bench {
         port: broker.port,
         connect: &connect,
         program: &mut broker.program,
-        tool: &|| launcher("kafka-configs"),
         slack: 0,
     };
-    bench.defaults_hold();
-    bench.defaults_hold_for_fetches();
-    bench.rates_of_its_own_hold("1000001");
+    bench.all_hold("1000001");
     // A rate that is taken away is the default again (KAFKA-4158).
     bench.configure("once", &["--add-config", "producer_byte_rate=1000000"], "1000000");
     bench.configure("once", &["--delete-config", "producer_byte_rate"], "1000");
