@@ -1,7 +1,7 @@
 //! What a client knows of a cluster: brokers, topics, leaders; and the list it starts from. Pure;
 //! `broker_client` fetches it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::cluster::BrokerId;
@@ -142,7 +142,7 @@ pub struct Metadata {
     /// The live brokers.
     pub brokers: BTreeMap<BrokerId, HostPort>,
     /// The topics that were asked for.
-    pub topics: HashMap<String, Topic>,
+    pub topics: BTreeMap<String, Topic>,
     /// The id of the request that was answered so, for log lines.
     pub correlation_id: i32,
 }
@@ -173,16 +173,12 @@ impl Metadata {
         }
     }
 
-    /// The topics that have an error, by name, as `t=LEADER_NOT_AVAILABLE`.
+    /// The topics that have an error, in their order, as `t=LEADER_NOT_AVAILABLE`.
     pub fn errors(&self) -> Vec<String> {
-        let mut errors: Vec<String> = self
-            .topics
-            .iter()
-            .filter(|(_, t)| !t.error.is_none())
+        let wrong = self.topics.iter().filter(|(_, t)| !t.error.is_none());
+        wrong
             .map(|(name, t)| format!("{name}={}", t.error.name()))
-            .collect();
-        errors.sort();
-        errors
+            .collect()
     }
 
     /// The leader of a partition.

@@ -4,9 +4,8 @@
 //! and [`Accumulator::drain`], and gives batches back with [`Accumulator::retry`] or
 //! [`Accumulator::done`].
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -100,64 +99,47 @@ impl Batch {
     }
 }
 
-/// The partition of a queue, which is found by its topic's name and number alone: a counted name for each record would go
-/// back and forth between the processors of who appends and who sends.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct At(TopicPartition);
-
-trait Place {
-    fn place(&self) -> (&str, i32);
-}
-
-impl Place for At {
-    fn place(&self) -> (&str, i32) {
-        (&self.0.topic, self.0.partition)
-    }
-}
-
-impl Place for (&str, i32) {
-    fn place(&self) -> (&str, i32) {
-        *self
-    }
-}
-
-impl<'a> Borrow<dyn Place + 'a> for At {
-    fn borrow(&self) -> &(dyn Place + 'a) {
-        self
-    }
-}
-
-// As partitions are ordered, by name and number.
-impl Ord for dyn Place + '_ {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.place().cmp(&other.place())
-    }
-}
-
-impl PartialOrd for dyn Place + '_ {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for dyn Place + '_ {
-    fn eq(&self, other: &Self) -> bool {
-        self.place() == other.place()
-    }
-}
-
-impl Eq for dyn Place + '_ {}
-
-/// What queues are looked up by.
-fn by<'a>(place: &'a (&'a str, i32)) -> &'a (dyn Place + 'a) {
-    place
-}
-
 #[derive(Debug, Default)]
 struct Queue {
     batches: VecDeque<Batch>,
     /// A batch of this partition is on its way and must not be overtaken.
     muted: bool,
+}
+
+/// The queues that hold something, or are muted, by topic and number.
+///
+/// They are looked up by the name alone: a counted name for each record would go back and forth between the processors of
+/// who appends and who sends.
+#[derive(Debug, Default)]
+struct Queues(BTreeMap<Arc<str>, BTreeMap<i32, Queue>>);
+
+impl Queues {
+    fn iter(&self) -> impl Iterator<Item = &Queue> {
+        self.0.values().flat_map(BTreeMap::values)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Queue> {
+        self.0.values_mut().flat_map(BTreeMap::values_mut)
+    }
+
+    fn get_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Queue> {
+        self.0.get_mut(topic)?.get_mut(&partition)
+    }
+
+    /// The partition's queue, made if need be.
+    fn of(&mut self, at: &TopicPartition) -> &mut Queue {
+        let topic = self.0.entry(at.topic.clone()).or_default();
+        topic.entry(at.partition).or_default()
+    }
+
+    fn remove(&mut self, at: &TopicPartition) {
+        if let Some(topic) = self.0.get_mut(&at.topic) {
+            topic.remove(&at.partition);
+            if topic.is_empty() {
+                self.0.remove(&at.topic);
+            }
+        }
+    }
 }
 
 /// What is to be done at one moment.
@@ -175,7 +157,7 @@ pub(super) struct Ready {
 #[derive(Debug)]
 pub(super) struct Accumulator {
     rules: Rules,
-    queues: BTreeMap<At, Queue>,
+    queues: Queues,
     /// Unsettled batches, on their way or not.
     unsettled: BTreeSet<u64>,
     next_id: u64,
@@ -194,7 +176,7 @@ impl Accumulator {
     pub(super) fn new(rules: Rules) -> Accumulator {
         Accumulator {
             rules,
-            queues: BTreeMap::new(),
+            queues: Queues::default(),
             unsettled: BTreeSet::new(),
             next_id: 0,
             flush_up_to: None,
@@ -217,7 +199,7 @@ impl Accumulator {
     ) -> Result<bool, Delivered> {
         let most = self.rules.batch_messages.unwrap_or(usize::MAX);
         let limit = self.plain_limit(self.rules.codec_of(topic));
-        let queue = self.queues.get_mut(by(&(topic, partition)));
+        let queue = self.queues.get_mut(topic, partition);
         if let Some(batch) = queue.and_then(|q| q.batches.back_mut())
             && let Content::Open(set) = &mut batch.content
             && batch.deliveries.len() < most
@@ -247,7 +229,7 @@ impl Accumulator {
         let id = self.next_id;
         self.next_id += 1;
         self.unsettled.insert(id);
-        let queue = self.queues.entry(At(partition.clone())).or_default();
+        let queue = self.queues.of(&partition);
         if let Some(before) = queue.batches.back_mut() {
             before.followed = now;
         }
@@ -280,11 +262,11 @@ impl Accumulator {
     /// What may be sent at `now`, given who leads.
     pub(super) fn ready(&self, now: Mono, leader: impl Fn(&TopicPartition) -> Option<BrokerId>) -> Ready {
         let mut ready = Ready::default();
-        for (At(partition), queue) in &self.queues {
+        for queue in self.queues.iter() {
             let Some(batch) = queue.batches.front() else {
                 continue;
             };
-            let Some(broker) = leader(partition) else {
+            let Some(broker) = leader(&batch.partition) else {
                 ready.unknown_leaders = true;
                 continue;
             };
@@ -335,16 +317,14 @@ impl Accumulator {
         max_bytes: usize,
         leader: impl Fn(&TopicPartition) -> Option<BrokerId>,
     ) -> Vec<Batch> {
-        let mut partitions: Vec<TopicPartition> = self
-            .queues
-            .iter()
-            .filter(|(At(p), q)| {
-                !q.muted
-                    && q.batches.front().is_some_and(|b| self.sendable_at(q, b) <= now)
-                    && leader(p) == Some(broker)
-            })
-            .map(|(At(p), _)| p.clone())
-            .collect();
+        let goes = |queue: &Queue, batch: &Batch| {
+            !queue.muted && self.sendable_at(queue, batch) <= now && leader(&batch.partition) == Some(broker)
+        };
+        let first = |queue: &Queue| {
+            let batch = queue.batches.front().filter(|batch| goes(queue, batch))?;
+            Some(batch.partition.clone())
+        };
+        let mut partitions: Vec<TopicPartition> = self.queues.iter().filter_map(first).collect();
         if partitions.is_empty() {
             return Vec::new();
         }
@@ -354,7 +334,7 @@ impl Accumulator {
         let mut taken: Vec<Batch> = Vec::new();
         let mut bytes = 0;
         for partition in partitions {
-            let Some(queue) = self.queues.get_mut(by(&(&*partition.topic, partition.partition))) else {
+            let Some(queue) = self.queues.get_mut(&partition.topic, partition.partition) else {
                 continue;
             };
             let Some(batch) = queue.batches.front_mut() else {
@@ -386,7 +366,7 @@ impl Accumulator {
     pub(super) fn retry(&mut self, now: Mono, mut batch: Batch) {
         batch.attempts += 1;
         batch.last_attempt = now;
-        let queue = self.queues.entry(At(batch.partition.clone())).or_default();
+        let queue = self.queues.of(&batch.partition);
         queue.muted = false;
         let at = queue.batches.partition_point(|b| b.id < batch.id);
         queue.batches.insert(at, batch);
@@ -395,11 +375,11 @@ impl Accumulator {
     /// Notes that a batch was delivered or given up.
     pub(super) fn done(&mut self, batch: &Batch) {
         self.unsettled.remove(&batch.id);
-        let place = (&*batch.partition.topic, batch.partition.partition);
-        if let Some(queue) = self.queues.get_mut(by(&place)) {
+        let at = &batch.partition;
+        if let Some(queue) = self.queues.get_mut(&at.topic, at.partition) {
             queue.muted = false;
             if queue.batches.is_empty() {
-                self.queues.remove(by(&place));
+                self.queues.remove(at);
             }
         }
     }
@@ -408,7 +388,7 @@ impl Accumulator {
     /// because their leader is unknown or does not answer. The caller settles them.
     pub(super) fn expired(&mut self, now: Mono) -> Vec<Batch> {
         let mut out = Vec::new();
-        for queue in self.queues.values_mut() {
+        for queue in self.queues.iter_mut() {
             while self.rules.expiry(queue).is_some_and(|at| at < now) {
                 out.extend(queue.batches.pop_front());
             }
@@ -418,7 +398,7 @@ impl Accumulator {
 
     /// When the next batch expires, if it is not sent before.
     pub(super) fn next_expiry(&self) -> Option<Mono> {
-        let first = self.queues.values().filter_map(|q| self.rules.expiry(q)).min();
+        let first = self.queues.iter().filter_map(|q| self.rules.expiry(q)).min();
         first.map(|t| t + Duration::from_millis(1))
     }
 
@@ -442,9 +422,10 @@ impl Accumulator {
 
     /// Takes out everything that is not on its way.
     pub(super) fn abandon(&mut self) -> Vec<Batch> {
-        std::mem::take(&mut self.queues)
-            .into_values()
-            .flat_map(|q| q.batches)
+        let queues = std::mem::take(&mut self.queues).0.into_values();
+        queues
+            .flat_map(BTreeMap::into_values)
+            .flat_map(|queue| queue.batches)
             .collect()
     }
 

@@ -71,13 +71,17 @@ impl Sender {
         let shared = self.shared.clone();
         let leader = |p: &TopicPartition| metadata.leader(&p.topic, p.partition);
         let now = shared.settings.clock.now();
-        let expired = shared.accumulator().expired(now);
-        for batch in expired {
-            debug!("Batch of {} expired before it could be sent", batch.partition);
-            shared.settle(batch, |_| Err(Error::Expired));
-        }
         loop {
-            let ready = shared.accumulator().ready(now, leader);
+            // One look for all: who appends records wants the lock, too.
+            let (expired, ready, expiry) = {
+                let mut accumulator = shared.accumulator();
+                let expired = accumulator.expired(now);
+                (expired, accumulator.ready(now, leader), accumulator.next_expiry())
+            };
+            for batch in expired {
+                debug!("Batch of {} expired before it could be sent", batch.partition);
+                shared.settle(batch, |_| Err(Error::Expired));
+            }
             if ready.unknown_leaders {
                 shared.want_metadata.notify_one();
             }
@@ -86,7 +90,6 @@ impl Sender {
                 sent |= self.send_to(broker, metadata);
             }
             if !sent {
-                let expiry = shared.accumulator().next_expiry();
                 return match (ready.next, expiry) {
                     (Some(a), Some(b)) => Some(a.min(b)),
                     (a, b) => a.or(b),

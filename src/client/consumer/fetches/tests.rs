@@ -31,7 +31,7 @@ fn metadata() -> Metadata {
     };
     Metadata {
         brokers: [1, 2].map(|id| (BrokerId(id), at.clone())).into(),
-        topics: HashMap::from([(
+        topics: BTreeMap::from([(
             "t".to_owned(),
             Topic {
                 error: ErrorCode::NONE,
