@@ -5,6 +5,8 @@
 //! former life, and a broker whose session expired has none: the first waits for the old node to
 //! go, the second registers again, however long it takes.
 
+mod patience;
+
 use std::time::Duration;
 
 use ::log::{info, warn};
@@ -14,9 +16,10 @@ use tokio::task::JoinHandle;
 use super::local_host;
 use crate::cluster::{Broker, BrokerId, Endpoint};
 use crate::replica::isr::SETTLING;
-use crate::util::clock::{Clock, Mono};
+use crate::util::clock::Clock;
 use crate::util::shutdown::{Shutdown, Stop};
-use crate::zookeeper::{self, Session, SessionState, paths, znodes};
+use crate::zookeeper::{self, Session, paths, znodes};
+use patience::Patience;
 
 /// Pause before a failed registration is tried again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -32,9 +35,6 @@ const NOTICE: Duration = SETTLING;
 
 /// How often a broker that waits for its former life's node looks whether ZooKeeper answers.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// How far two answers to such looks may be apart before ZooKeeper counts as having stood still in between.
-const OUTAGE: Duration = Duration::from_secs(2);
 
 /// Whose life it is that ZooKeeper shows under this broker's id.
 ///
@@ -305,50 +305,6 @@ async fn outlive(
     }
 }
 
-/// How long a broker still waits for its former session to end, in a time in which ZooKeeper keeps answering.
-///
-/// A ZooKeeper that stood still or was started anew gives all sessions their whole time again, and so does the
-/// wait.
-#[derive(Debug)]
-struct Patience {
-    whole: Duration,
-    ends: Mono,
-    /// When ZooKeeper last answered.
-    answered: Mono,
-    connection: watch::Receiver<SessionState>,
-}
-
-impl Patience {
-    /// `whole` from `now` on, when ZooKeeper answered over the present `connection`.
-    fn new(whole: Duration, now: Mono, mut connection: watch::Receiver<SessionState>) -> Patience {
-        connection.mark_unchanged();
-        Patience {
-            whole,
-            ends: now + whole,
-            answered: now,
-            connection,
-        }
-    }
-
-    /// Whether any is left, now that ZooKeeper has answered again.
-    fn lasts(&mut self, now: Mono) -> bool {
-        let silent = now.since(self.answered);
-        // The owner of the session has closed it, and nothing answers any more, if that is an error.
-        let reconnected = self.connection.has_changed().unwrap_or(false);
-        self.connection.mark_unchanged();
-        self.answered = now;
-        if silent > OUTAGE || reconnected {
-            warn!(
-                "ZooKeeper answers again after {} ms; sessions may have their whole time again, waiting up to {} ms more",
-                silent.as_millis(),
-                self.whole.as_millis()
-            );
-            self.ends = now + self.whole;
-        }
-        now < self.ends
-    }
-}
-
 /// The addresses as one line.
 fn shown(endpoints: &[Endpoint]) -> String {
     let shown: Vec<_> = endpoints.iter().map(Endpoint::to_string).collect();
@@ -383,33 +339,6 @@ fn may_be_former_self(mine: &[Endpoint], free_ports: bool, found: &Broker) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_zookeeper_that_was_silent_begins_the_wait_anew() {
-        let known = SessionState {
-            generation: 1,
-            connected: true,
-            closed: false,
-        };
-        let (connection, seen) = watch::channel(known);
-        let at = Mono::from_millis;
-        let mut patience = Patience::new(Duration::from_secs(7), at(0), seen);
-        for second in 1..=6 {
-            assert!(patience.lasts(at(second * 1000)));
-        }
-        // It stood still.
-        assert!(patience.lasts(at(11_000)));
-        for second in 12..=17 {
-            assert!(patience.lasts(at(second * 1000)));
-        }
-        // It was started anew, and quickly.
-        connection.send_replace(known);
-        assert!(patience.lasts(at(18_500)));
-        for second in 20..=25 {
-            assert!(patience.lasts(at(second * 1000)));
-        }
-        assert!(!patience.lasts(at(25_500)));
-    }
 
     #[test]
     fn only_a_node_with_our_address_can_be_our_former_self() {
