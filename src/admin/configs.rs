@@ -140,15 +140,8 @@ pub async fn fetch_topic_configs(session: &Session) -> Result<BTreeMap<String, S
 /// A node that holds something else is left out with a warning; 0.9.0.1 does not start then.
 pub async fn fetch_configs(session: &Session, entity: EntityType) -> Result<BTreeMap<String, Settings>> {
     let names = configured(session, entity).await?;
-    let read = each(names, |name| {
-        let session = session.clone();
-        async move {
-            let settings = fetch_config(&session, entity, &name).await;
-            (name, settings)
-        }
-    });
     let mut all = BTreeMap::new();
-    for (name, settings) in read.await {
+    for (name, settings) in fetch_each_config(session, entity, names).await {
         match settings {
             Ok(settings) => {
                 all.insert(name, settings);
@@ -161,4 +154,20 @@ pub async fn fetch_configs(session: &Session, entity: EntityType) -> Result<BTre
         }
     }
     Ok(all)
+}
+
+/// The settings of these topics or clients, read all at once, each with what [`fetch_config`] says of it.
+pub async fn fetch_each_config(
+    session: &Session,
+    entity: EntityType,
+    names: Vec<String>,
+) -> Vec<(String, Result<Settings>)> {
+    let read = |name: String| {
+        let session = session.clone();
+        async move {
+            let settings = fetch_config(&session, entity, &name).await;
+            (name, settings)
+        }
+    };
+    each(names, read).await
 }

@@ -15,7 +15,7 @@ mod error;
 
 pub use configs::{
     CLIENT_RATES, Settings, change_client_config, change_topic_config, configured, fetch_config,
-    fetch_config_in_order, fetch_configs, fetch_topic_config, fetch_topic_configs,
+    fetch_config_in_order, fetch_configs, fetch_each_config, fetch_topic_config, fetch_topic_configs,
 };
 pub use error::{Error, Result};
 pub use topics::{

@@ -127,14 +127,18 @@ impl ResponseBuilder {
         }
     }
 
+    /// The size of the frame so far, which does not count itself.
+    pub fn size(&self) -> usize {
+        self.bytes.len() - 4 + self.files.iter().map(|(_, f)| f.len).sum::<usize>()
+    }
+
     /// Fills in the size.
     ///
     /// # Panics
     /// If the answer is larger than a frame can say, 2 GB; callers bound what they put in.
     pub fn finish(self) -> Response {
+        let size = i32::try_from(self.size()).expect("answers are bounded by those who build them");
         let ResponseBuilder { mut bytes, files } = self;
-        let total = bytes.len() - 4 + files.iter().map(|(_, f)| f.len).sum::<usize>();
-        let size = i32::try_from(total).expect("answers are bounded by those who build them");
         bytes[..4].copy_from_slice(&size.to_be_bytes());
         let bytes = bytes.freeze();
         let mut parts = Vec::with_capacity(2 * files.len() + 1);

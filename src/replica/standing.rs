@@ -346,8 +346,8 @@ impl Standing {
     }
 
     /// Notes a follower's question for messages from `at` on, `None` if there is nothing at what it asked
-    /// for, when the log ended at `end`; it would wait for an answer for so long. Returns the set that should be in sync from now on, if the
-    /// follower is to join or has lost what it had; it is proposed already.
+    /// for, when the log ended at `end`; it would wait for an answer for so long. Returns the set that should
+    /// be in sync from now on, if the follower is to join or has lost what it had; it is proposed already.
     ///
     /// # Errors
     /// [`Error::NotAssigned`]

@@ -18,8 +18,9 @@ use crate::config::LogConfig;
 use crate::log;
 use crate::log::check::{Fate, Finding, Report, check};
 use crate::server::identity;
+use crate::zookeeper::Session;
+use crate::zookeeper::paths::{self, EntityType};
 use crate::zookeeper::znodes::topic::Assignment;
-use crate::zookeeper::{Session, paths};
 
 /// The row of the table.
 pub(super) const TOOL: Tool = Tool {
@@ -212,13 +213,10 @@ struct Wanted {
 }
 
 /// Why the settings of each of these topics do not hold; those of others do.
-async fn wrong_settings<'a>(
-    session: &Session,
-    topics: impl Iterator<Item = &'a String>,
-) -> admin::Result<BTreeMap<String, String>> {
+async fn wrong_settings(session: &Session, topics: Vec<String>) -> admin::Result<BTreeMap<String, String>> {
     let mut wrong = BTreeMap::new();
-    for topic in topics {
-        let rule = match admin::fetch_topic_config(session, topic).await {
+    for (topic, settings) in admin::fetch_each_config(session, EntityType::Topic, topics).await {
+        let rule = match settings {
             Ok(settings) => match LogConfig::default().with_overrides(&settings) {
                 Ok(_) => continue,
                 Err(e) => e.to_string(),
@@ -226,7 +224,7 @@ async fn wrong_settings<'a>(
             Err(admin::Error::Settings { reason, .. }) => reason.to_string(),
             Err(e) => return Err(e),
         };
-        wrong.insert(topic.clone(), rule);
+        wrong.insert(topic, rule);
     }
     Ok(wrong)
 }
@@ -243,7 +241,7 @@ fn ask(connect: &str, id: i32) -> Result<Wanted, ()> {
             let topics = admin::assignments(&session, &topics).await?;
             let is_here = |a: &Assignment| a.values().any(|replicas| replicas.contains(&BrokerId(id)));
             let here = topics.iter().filter(|(_, assignment)| is_here(assignment));
-            let wrong = wrong_settings(&session, here.map(|(topic, _)| topic)).await?;
+            let wrong = wrong_settings(&session, here.map(|(topic, _)| topic.clone()).collect()).await?;
             Ok::<_, admin::Error>(Wanted {
                 is_alive: live.contains(&BrokerId(id)),
                 topics,

@@ -5,6 +5,7 @@
 //! [topic:str [partition:i32 error:i16 high_watermark:i64 size:i32 <slice of a segment file>]]
 //! ```
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ use crate::server::error_codes;
 use crate::server::quota::Hold;
 use crate::server::services::Services;
 use crate::util::codec::{self, put_short_string};
+
+/// Where version 1 has the throttle time: behind the frame's size and the correlation id.
+const THROTTLE_TIME: Range<usize> = 8..12;
 
 /// Fetch, versions 0 and 1.
 ///
@@ -62,44 +66,24 @@ pub(super) async fn fetch(
     };
     let reader = fetch.reader;
     let reads = s.replicas.fetch(fetch, &wishes).await;
+    let mut answer = ResponseBuilder::new(who.correlation_id, 2 * body_length + 16);
+    encode(&mut answer, version, &wishes, reads);
     let hold = match reader {
         Reader::Follower(_) => Hold::none(),
-        _ => {
-            let size = size(version, &wishes, &reads);
-            s.quotas.fetch.record(&who.client_id, size)
-        }
+        _ => s.quotas.fetch.record(&who.client_id, answer.size()),
     };
-    let mut answer = ResponseBuilder::new(who.correlation_id, 2 * body_length + 16);
-    encode(&mut answer, version, &wishes, reads, hold.ms());
+    if version >= 1 {
+        answer.bytes()[THROTTLE_TIME].copy_from_slice(&hold.ms().to_be_bytes());
+    }
     let reply = Reply::Frame(answer.finish());
     Ok(Answered { reply, hold })
 }
 
-/// The bytes of the answer, its frame's size not among them.
-fn size(version: i16, wishes: &[Wish], reads: &[replica::Result<Read>]) -> usize {
-    let throttle = if version >= 1 { 4 } else { 0 };
-    let topics = wishes
-        .chunk_by(same_topic)
-        .map(|topic| 2 + topic[0].partition.topic.len() + 4);
-    let slices = reads
-        .iter()
-        .filter_map(|read| read.as_ref().ok()?.fetched.slice.as_ref());
-    4 + throttle + 4 + topics.sum::<usize>() + 18 * wishes.len() + slices.map(|s| s.len).sum::<usize>()
-}
-
-fn same_topic(a: &Wish, b: &Wish) -> bool {
-    a.partition.topic == b.partition.topic
-}
-
-fn encode(
-    answer: &mut ResponseBuilder,
-    version: i16,
-    wishes: &[Wish],
-    reads: Vec<replica::Result<Read>>,
-    throttle_ms: i32,
-) {
+/// The throttle time is left 0: it follows from the size of what is written here.
+fn encode(answer: &mut ResponseBuilder, version: i16, wishes: &[Wish], reads: Vec<replica::Result<Read>>) {
+    let same_topic = |a: &Wish, b: &Wish| a.partition.topic == b.partition.topic;
     if version >= 1 {
-        answer.bytes().put_i32(throttle_ms);
+        answer.bytes().put_i32(0);
     }
     answer.bytes().put_i32(count(wishes.chunk_by(same_topic).count()));
     let mut reads = reads.into_iter();
