@@ -21,7 +21,7 @@ use super::delayed::Replicated;
 use super::error::{Error, Result};
 use super::isr_store::Outcome;
 use super::purgatory::WaitList;
-use super::standing::{Change, Copy, Decision, Role, Standing};
+use super::standing::{Change, Copy, Decision, Role, Standing, Told};
 use super::term::Term;
 use super::topic_meters::TopicMeters;
 
@@ -80,6 +80,8 @@ pub struct Read {
     pub fetched: Fetched,
     /// The leadership that answers.
     pub(super) term: Option<Term>,
+    /// The answer is not to wait for more: the follower is to ask again before its question counts.
+    pub(super) at_once: bool,
 }
 
 /// How often a question is read for.
@@ -280,25 +282,27 @@ impl Partition {
             Ok(log) => log,
             Err(e) => return (Err(e), None),
         };
-        let (high_watermark, term) = {
+        let (high_watermark, term, told) = {
             let mut standing = self.standing();
             let admitted = match (reader, round) {
                 (Reader::Follower(id), Round::First(connection, _)) => standing.asked(id, connection),
                 (Reader::Follower(_), Round::Again(asked)) if asked != standing.term() => {
                     Err(Error::NotLeader(self.id.clone()))
                 }
-                _ => Ok(()),
+                _ => Ok(Told::Present),
             };
-            if let Err(e) = admitted {
-                return (Err(e), None);
+            match admitted {
+                Ok(told) => (standing.high_watermark().offset, standing.term(), told),
+                Err(e) => return (Err(e), None),
             }
-            (standing.high_watermark().offset, standing.term())
         };
+        let at_once = told == Told::Maybe;
         let answer = |fetched: crate::log::Result<Fetched>| match fetched {
             Ok(fetched) => Ok(Read {
                 high_watermark,
                 fetched,
                 term,
+                at_once,
             }),
             Err(e) => Err(e.into()),
         };
@@ -310,6 +314,9 @@ impl Partition {
         let Round::First(_, wait) = round else {
             return (answer(fetched), None);
         };
+        if at_once {
+            return (answer(fetched), None);
+        }
         let at = fetched.as_ref().ok().map(|f| f.at);
         let noted = self.standing().fetched(follower, at, end, wait, now);
         let change = match noted {

@@ -56,12 +56,14 @@ impl ReplicaManager {
     /// Reads; answers in the order of `wishes`.
     ///
     /// Without an error, and with fewer than `min_bytes`, waits until there is more or `max_wait` has
-    /// passed, and then reads again: whatever is there is the answer. Losing the lead ends the wait.
+    /// passed, and then reads again: whatever is there is the answer. Losing the lead ends the wait; a follower's first
+    /// question to a leadership over a connection is not waited with.
     pub async fn fetch(&self, fetch: Fetch, wishes: &[Wish]) -> Vec<Result<Read>> {
         let (first, waits) = self.read_all(&fetch, wishes, &[]);
         let bytes: usize = first.iter().flatten().map(bytes_of).sum();
         let enough = i64::try_from(bytes).unwrap_or(i64::MAX) >= i64::from(fetch.min_bytes);
-        if fetch.max_wait.is_zero() || wishes.is_empty() || enough || first.iter().any(Result::is_err) {
+        let hurries = |read: &Result<Read>| read.as_ref().map_or(true, |read| read.at_once);
+        if fetch.max_wait.is_zero() || wishes.is_empty() || enough || first.iter().any(hurries) {
             self.count(&first, &waits);
             return first;
         }

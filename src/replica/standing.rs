@@ -73,6 +73,16 @@ pub enum Change {
     StillFollows,
 }
 
+/// What a follower's question tells of its copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// What it has, or has had since this leadership began.
+    Present,
+    /// What it had at some time, maybe before this leadership: it is to be answered without a wait, so that it asks again,
+    /// and counts for nothing.
+    Maybe,
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Standing {
@@ -318,7 +328,8 @@ impl Standing {
         }
     }
 
-    /// Notes that a follower asks over the connection of that number, before it is answered.
+    /// Notes that a follower asks over the connection of that number, before it is answered; says whether its question
+    /// tells what it has.
     ///
     /// All that a follower is told over one connection between two errors is of one leadership. What an earlier one told
     /// it another leader's messages may have replaced here since, and it would take the next answer for the continuation:
@@ -327,12 +338,15 @@ impl Standing {
     /// And what it asked before it was assigned anew says what it had before it deleted its copy; what comes over an older
     /// connection than its last, what an earlier life of it had. Numbers of connections rise.
     ///
+    /// Over a new connection the first question may have waited here, unread, since before this leadership: it says what
+    /// the follower had then. Any later one it asks when it has been answered by this leadership.
+    ///
     /// # Errors
     /// [`Error::NotLeader`]: once, if it asked an earlier leadership of this broker over that connection, or was assigned anew
     /// since it did; and over an older connection.
-    pub fn asked(&mut self, follower: BrokerId, connection: u64) -> Result<()> {
+    pub fn asked(&mut self, follower: BrokerId, connection: u64) -> Result<Told> {
         let Some(term) = self.term.filter(|_| self.assigned.contains(&follower)) else {
-            return Ok(());
+            return Ok(Told::Present);
         };
         let refusal = || Err(Error::NotLeader(self.id.clone()));
         let before = self.asked.get(&follower).copied();
@@ -340,8 +354,9 @@ impl Standing {
             return refusal();
         }
         match self.asked.insert(follower, (connection, Some(term))) {
-            Some((over, of)) if over == connection && of != Some(term) => refusal(),
-            _ => Ok(()),
+            Some((over, of)) if over == connection && of == Some(term) => Ok(Told::Present),
+            Some((over, _)) if over == connection => refusal(),
+            _ => Ok(Told::Maybe),
         }
     }
 

@@ -5,7 +5,7 @@
 //!
 //! Script: `log a b c` (what is on the disk) | `checkpoint 2` | `decide leader 1 epoch 0 isr 1,2 [version 7]
 //! [replicas 1,2]` | `stop` (copying) | `append x y` | `waits 4` (acks=-1 for offset 4, min.insync.replicas 2) |
-//! `enough 2` (before an append) | `fetch 2 at 3 [over 5]` | `lag` (members behind for 10 s leave) | `written 8`,
+//! `enough 2` (before an append) | `fetch 2 at 3 [over 5]` (the first over a connection; without, a later one) | `lag` (members behind for 10 s leave) | `written 8`,
 //! `overtaken leader 2 epoch 3 isr 2 version 9`, `gone`, `unregistered` (what came of the proposal) | `ask 2 [over 5]` (where
 //! to ask broker 2 from, over a connection) | `answer 2 watermark 4 x y` | `range 2 3..9` (the leader's log) |
 //! `refused 2` (it says that it does not lead) |
@@ -19,7 +19,7 @@ use kafka::cluster::{BrokerId, ControllerEpoch, LeaderAndIsr, LeaderEpoch, Topic
 use kafka::log::LogPosition;
 use kafka::replica::Outcome;
 use kafka::replica::agreement::{Extent, Question, Range, Verdict};
-use kafka::replica::standing::{Copy, Decision, Role, Standing};
+use kafka::replica::standing::{Copy, Decision, Role, Standing, Told};
 use kafka::util::clock::Mono;
 
 #[test]
@@ -84,6 +84,10 @@ impl super::Core for Story {
                     ["over", connection] => connection.parse().unwrap(),
                     [] => {
                         self.connections += 1;
+                        // What was asked first over it has been answered.
+                        let _ = self
+                            .standing
+                            .asked(BrokerId(id.parse().unwrap()), self.connections);
                         self.connections
                     }
                     _ => panic!("no such line: {}", words.join(" ")),
@@ -153,9 +157,10 @@ impl Story {
     }
 
     fn fetch(&mut self, follower: BrokerId, offset: i64, connection: u64, out: &mut String) {
-        if let Err(e) = self.standing.asked(follower, connection) {
-            writeln!(out, "refuse: {e}").unwrap();
-            return;
+        match self.standing.asked(follower, connection) {
+            Err(e) => return writeln!(out, "refuse: {e}").unwrap(),
+            Ok(Told::Maybe) => return writeln!(out, "answers at once").unwrap(),
+            Ok(Told::Present) => {}
         }
         let there = (0..=self.end()).contains(&offset).then(|| place(offset));
         match self.standing.fetched(follower, there, self.end(), WAIT, self.now) {

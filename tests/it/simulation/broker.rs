@@ -8,7 +8,7 @@ use kafka::cluster::{BrokerId, ControllerEpoch, LeaderAndIsr, TopicPartition};
 use kafka::log::LogPosition;
 use kafka::replica::Term;
 use kafka::replica::agreement::{Extent, Question, Range, Verdict};
-use kafka::replica::standing::{Change, Copy, Decision, Role, Standing};
+use kafka::replica::standing::{Change, Copy, Decision, Role, Standing, Told};
 use kafka::util::clock::Mono;
 
 use super::world::Habits;
@@ -242,12 +242,19 @@ impl Broker {
         let Some(life) = self.life.as_mut().filter(|l| l.standing.leads()) else {
             return (Some(Answer::NotLeader), None);
         };
-        if life.standing.asked(from, connection).is_err() {
+        let Ok(told) = life.standing.asked(from, connection) else {
             return (Some(Answer::NotLeader), None);
-        }
+        };
         let end = self.disk.end();
         let high_watermark = life.standing.high_watermark().offset;
         let there = (0..=end).contains(&question.offset);
+        if told == Told::Maybe {
+            let answer = match there {
+                true => self.messages(question, high_watermark),
+                false => Answer::OutOfRange(self.disk.extent()),
+            };
+            return (Some(answer), None);
+        }
         let noted = life
             .standing
             .fetched(from, there.then(|| at(question.offset)), end, WAIT, now);
