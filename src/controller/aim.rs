@@ -23,6 +23,14 @@ pub enum Aim {
     /// The same leader under a new epoch, so that brokers take in another set of replicas. Sent to
     /// these.
     Renew(Vec<BrokerId>),
-    /// The ISR and leadership without these, whose copies are about to be deleted.
+    /// The ISR and leadership without these, whose copies are about to be deleted; written even if nothing changes, so that
+    /// the leader hears which replicas are assigned.
     Without(Vec<BrokerId>),
+}
+
+impl Aim {
+    /// Whether it wants no more than a living leader and living members.
+    pub fn elects(&self) -> bool {
+        matches!(self, Aim::Lead | Aim::Fence)
+    }
 }

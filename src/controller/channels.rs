@@ -3,6 +3,7 @@
 //! the controller something.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ::log::{info, trace, warn};
@@ -28,8 +29,9 @@ use crate::util::shutdown::{Shutdown, Stop};
 pub enum Answer {
     /// The broker knows of a newer controller (error 11).
     Refused(BrokerId),
-    /// The broker, as it was registered by this transaction, lives and heeds this controller.
-    Heeds(BrokerId, i64),
+    /// The broker, as it was registered by this transaction, heeds this controller, and lived after that
+    /// [moment](super::context::Context::moment).
+    Heeds(BrokerId, i64, u64),
     /// The broker was told to delete these copies: its error for each, 0 if it is gone.
     Deleted(BrokerId, Vec<(TopicPartition, i16)>),
 }
@@ -42,6 +44,7 @@ pub struct Channels {
     settings: ControllerSettings,
     clock: Clock,
     events: mpsc::Sender<Event>,
+    moment: Arc<AtomicU64>,
     open: BTreeMap<BrokerId, Channel>,
     /// Tasks that were told to end and have not been joined.
     closing: Vec<JoinHandle<()>>,
@@ -74,6 +77,7 @@ impl Channels {
             settings,
             clock,
             events,
+            moment: Arc::default(),
             open: BTreeMap::new(),
             closing: Vec::new(),
         }
@@ -102,6 +106,7 @@ impl Channels {
             settings: self.settings.clone(),
             clock: self.clock.clone(),
             events: self.events.clone(),
+            moment: self.moment.clone(),
             queue: queue.clone(),
         };
         let task = tokio::spawn(sender.run(stop.stop()));
@@ -115,6 +120,11 @@ impl Channels {
             channel.stop.ask();
             self.closing.push(channel.task);
         }
+    }
+
+    /// What is sent from now on is sent after that [moment](super::context::Context::moment).
+    pub fn now_is(&self, moment: u64) {
+        self.moment.store(moment, Ordering::Relaxed);
     }
 
     /// Queues a request; dropped if there is no channel.
@@ -158,6 +168,7 @@ struct Sender {
     settings: ControllerSettings,
     clock: Clock,
     events: mpsc::Sender<Event>,
+    moment: Arc<AtomicU64>,
     queue: Arc<Shared>,
 }
 
@@ -248,11 +259,12 @@ impl Sender {
     }
 
     async fn exchange(&self, connection: &Connection, request: &Request) -> client::Result<Option<Answer>> {
+        let moment = self.moment.load(Ordering::Relaxed);
         match request {
             Request::LeaderAndIsr(request) => {
                 let response = connection.call(request).await?;
                 self.log_errors("LeaderAndIsr", &response);
-                Ok(self.heeds_or_refuses(response.error))
+                Ok(self.heeds_or_refuses(response.error, moment))
             }
             Request::UpdateMetadata(request) => {
                 let version = self.settings.update_metadata_version;
@@ -260,7 +272,7 @@ impl Sender {
                 trace!(target: STATE_CHANGE,
                     "Controller {} epoch {} received response {{error_code={}}} for a request sent to broker Node({}, {}, {})",
                     self.me, self.epoch, response.error, self.to, self.host, self.port);
-                Ok(self.heeds_or_refuses(response.error))
+                Ok(self.heeds_or_refuses(response.error, moment))
             }
             Request::StopReplica(request) => {
                 let response = connection.call(request).await?;
@@ -275,10 +287,10 @@ impl Sender {
         }
     }
 
-    fn heeds_or_refuses(&self, error: i16) -> Option<Answer> {
+    fn heeds_or_refuses(&self, error: i16, moment: u64) -> Option<Answer> {
         // Whatever else went wrong, it is there; but not who says that it was started again since.
         let is_meant = ErrorCode(error) != ErrorCode::BROKER_NOT_AVAILABLE;
-        let heeds = is_meant.then_some(Answer::Heeds(self.to, self.registration));
+        let heeds = is_meant.then_some(Answer::Heeds(self.to, self.registration, moment));
         self.refusal(error).or(heeds)
     }
 

@@ -71,6 +71,8 @@ pub struct Doubt {
     pub ids: Vec<BrokerId>,
     /// In the state of this version. A later one is of a leader that has judged for itself.
     pub zk_version: i32,
+    /// Since when, see [`Context::moment`].
+    pub since: u64,
 }
 
 /// The rules that the operator set.
@@ -112,8 +114,15 @@ pub struct Context {
     pub returning: BTreeSet<BrokerId>,
     /// Members of ISRs who are in them from before their present registration, while others are not.
     pub doubts: BTreeMap<TopicPartition, Doubt>,
-    /// Wishes for partitions of which somebody is doubted, until that is settled.
+    /// Wishes for partitions of whose ISR it is not settled who stays, until it is.
     pub awaiting: BTreeMap<TopicPartition, Vec<Aim>>,
+    /// Counts the occasions on which brokers were asked for a sign of life: an answer proves one for the moment at which
+    /// what it answers was sent.
+    pub moment: u64,
+    /// When brokers were last found to be gone.
+    pub gone_since: u64,
+    /// The last moment for which each registered broker has given a sign of life; none before its first.
+    pub heard: BTreeMap<BrokerId, u64>,
     /// All topics.
     pub topics: BTreeMap<Arc<str>, Topic>,
     /// Per topic: whether an out-of-sync replica may lead. Read from the topic's config just before a
@@ -123,6 +132,8 @@ pub struct Context {
     pub deletions: BTreeMap<Arc<str>, Deletion>,
     /// Partitions being moved, and where to.
     pub reassignments: BTreeMap<TopicPartition, Vec<BrokerId>>,
+    /// Of partitions being moved whose old copies are to go: since when the leader is asked for a sign of life.
+    pub handing_over: BTreeMap<TopicPartition, u64>,
     /// Partitions whose preferred leader is being elected.
     pub preferring: BTreeSet<TopicPartition>,
 }
@@ -136,6 +147,11 @@ impl Context {
     /// Whether the broker is registered and not shutting down: it may be given leaderships.
     pub fn is_live(&self, id: BrokerId) -> bool {
         self.is_registered(id) && !self.shutting_down.contains(&id)
+    }
+
+    /// Whether the broker has given a sign of life for that moment or a later one.
+    pub fn is_heard(&self, id: BrokerId, since: u64) -> bool {
+        self.heard.get(&id).is_some_and(|last| *last >= since)
     }
 
     /// The partition, if known.
@@ -156,6 +172,7 @@ impl Context {
         self.preferring.retain(|at| at.topic != *topic);
         self.doubts.retain(|at, _| at.topic != *topic);
         self.awaiting.retain(|at, _| at.topic != *topic);
+        self.handing_over.retain(|at, _| at.topic != *topic);
     }
 
     /// Every partition with its name, by topic and number.

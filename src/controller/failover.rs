@@ -91,6 +91,8 @@ pub(super) async fn take_office(
         watches: Watches::default(),
         watched_topics: BTreeSet::new(),
         timers: DeadlineQueue::default(),
+        leaving: Vec::new(),
+        electing_since: None,
         settings: settings.clone(),
         clock: clock.clone(),
     };

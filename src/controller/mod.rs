@@ -12,7 +12,7 @@
 //! asked for many things at once; the brokers, this one too, are reached over their sockets only.
 //!
 //! Read [`event`], [`context`] with [`state`], [`plan`], [`decide`], [`batch`]; then the shell: `run`,
-//! `elect`, `failover`, `reign`, `store`, `watches`; then [`channels`] and [`queue`].
+//! `elect`, `failover`, `reign` with `moves` and `departures`, `store`, `watches`; then [`channels`] and [`queue`].
 
 pub mod aim;
 pub mod batch;
@@ -25,9 +25,11 @@ pub mod queue;
 pub mod settings;
 pub mod state;
 
+mod departures;
 mod elect;
 mod error;
 mod failover;
+mod moves;
 mod reign;
 mod run;
 mod store;

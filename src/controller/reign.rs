@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ::log::{error, info, warn};
+use tokio::sync::oneshot;
 
 use super::channels::{Answer, Channels};
 use super::context::{CONTROLLER, Context, Ids, List};
-use super::decide::{brokers, deletion, partitions, preferred, reassign, topics, trust};
+use super::decide::{brokers, deletion, partitions, preferred, topics, trust};
 use super::elect;
 use super::error::{Error, Result};
 use super::event::{Event, ShutdownReply, Timer};
@@ -17,7 +18,7 @@ use super::settings::{ControllerSettings, RETRY};
 use super::store::{Store, data};
 use super::watches::Watches;
 use crate::cluster::{BrokerId, TopicPartition};
-use crate::util::clock::Clock;
+use crate::util::clock::{Clock, Mono};
 use crate::util::timer::DeadlineQueue;
 use crate::zookeeper::{self, each, paths, znodes};
 
@@ -30,6 +31,10 @@ pub(super) struct Reign {
     /// Topics whose assignment is watched.
     pub(super) watched_topics: BTreeSet<Arc<str>>,
     pub(super) timers: DeadlineQueue<Timer>,
+    /// Brokers that want to go and have not been answered.
+    pub(super) leaving: Vec<(BrokerId, oneshot::Sender<ShutdownReply>)>,
+    /// When brokers changed, while what follows from that is not all decided.
+    pub(super) electing_since: Option<Mono>,
     pub(super) settings: ControllerSettings,
     pub(super) clock: Clock,
 }
@@ -69,8 +74,8 @@ impl Reign {
                     "[Controller {}]: Broker {id} knows of a controller newer than epoch {}, ZooKeeper does not; its requests are lost",
                     self.context.me, self.context.epoch);
             }
-            Event::Answered(Answer::Heeds(id, czxid)) => {
-                let plan = trust::heard(&mut self.context, id, czxid);
+            Event::Answered(Answer::Heeds(id, czxid, moment)) => {
+                let plan = trust::heard(&mut self.context, id, czxid, moment);
                 self.carry_out(plan, channels).await?;
             }
             Event::Answered(Answer::Deleted(id, partitions)) => {
@@ -78,10 +83,7 @@ impl Reign {
                 self.carry_out(plan, channels).await?;
             }
             Event::ControlledShutdown(id, registration, reply) => {
-                let answer = self.broker_leaves(id, registration, channels).await?;
-                // A broker that no longer waits has closed its connection; its leaderships moved all
-                // the same.
-                let _ = reply.send(answer);
+                self.broker_leaves(id, registration, reply, channels).await?;
             }
             Event::Due(Timer::BalanceLeaders) => {
                 self.read_again(preferred::led_elsewhere(&self.context)).await?;
@@ -98,6 +100,8 @@ impl Reign {
             }
         }
         self.move_partitions(channels).await?;
+        self.answer_leaving();
+        self.time_elections();
         if deletion::wants_retry(&self.context) && self.timers.get(&Timer::Retry).is_none() {
             self.timers.set(Timer::Retry, self.clock.now() + RETRY);
         }
@@ -145,6 +149,7 @@ impl Reign {
     }
 
     fn send(&self, batch: super::batch::RequestBatch, channels: &Channels) {
+        channels.now_is(self.context.moment);
         for (to, request) in batch.build(&self.context, self.settings.inter_broker_protocol) {
             channels.send(to, request);
         }
@@ -163,7 +168,7 @@ impl Reign {
             "[BrokerChangeListener on Controller {}]: Newly added brokers: {}, deleted brokers: {}, bounced brokers: {}, all live brokers: {}",
             self.context.me, List(difference.come.keys()), Ids(&difference.gone), Ids(&bounced),
             List(registered.keys()));
-        let started = self.clock.now();
+        self.electing_since.get_or_insert(self.clock.now());
         for id in &difference.gone {
             channels.close(*id);
         }
@@ -181,9 +186,17 @@ impl Reign {
             let plan = brokers::started(&mut self.context, difference.come, states);
             self.carry_out(plan, channels).await?;
         }
-        let now = self.clock.now();
-        self.settings.elections().update(now, now.since(started));
         Ok(())
+    }
+
+    /// Counts the elections after a change of brokers, once all are decided.
+    fn time_elections(&mut self) {
+        if self.context.awaiting.is_empty()
+            && let Some(since) = self.electing_since.take()
+        {
+            let now = self.clock.now();
+            self.settings.elections().update(now, now.since(since));
+        }
     }
 
     async fn topics_changed(&mut self, names: Vec<String>, channels: &Channels) -> Result<()> {
@@ -331,92 +344,14 @@ impl Reign {
         self.carry_out(plan, channels).await
     }
 
-    async fn reassignment_wished(&mut self, channels: &Channels) -> Result<()> {
-        let path = paths::REASSIGN_PARTITIONS;
-        let (node, watch) = self.store.session.get_watched(path).await?;
-        self.watches.add(watch, Event::ReassignmentWish);
-        let Some(node) = node else { return Ok(()) };
-        let wished = match znodes::admin::decode_reassignment(data(&node)) {
-            Ok(wished) => wished,
-            Err(e) => {
-                error!(target: CONTROLLER, "{path} cannot be read and is left as it is: {e}");
-                return Ok(());
-            }
-        };
-        let known: BTreeSet<TopicPartition> = self.context.reassignments.keys().cloned().collect();
-        let plan = reassign::requested(&mut self.context, wished);
-        self.carry_out(plan, channels).await?;
-        let new: Vec<TopicPartition> = self
-            .context
-            .reassignments
-            .keys()
-            .filter(|at| !known.contains(*at))
-            .cloned()
-            .collect();
-        self.moving_partitions_changed(new).await
-    }
-
-    /// Watches the states of partitions on the move, and takes them in.
-    async fn moving_partitions_changed(&mut self, mut changed: Vec<TopicPartition>) -> Result<()> {
-        changed.retain(|at| self.context.reassignments.contains_key(at));
-        let session = self.store.session.clone();
-        let read = each(changed, move |at| {
-            let session = session.clone();
-            async move {
-                let path = paths::partition_state(&at.topic, at.partition);
-                (at, session.get_watched(&path).await)
-            }
-        });
-        for (at, read) in read.await {
-            let (node, watch) = read?;
-            self.watches.add(watch, Event::PartitionState(at.clone()));
-            let Some(node) = node else { continue };
-            match znodes::leader_and_isr::decode(data(&node), node.stat.version) {
-                Ok(state) => {
-                    if let Some(partition) = self.context.partition_mut(&at) {
-                        partition.leadership = Some(state);
-                    }
-                }
-                Err(e) => error!(target: CONTROLLER, "the state of partition {at} cannot be read: {e}"),
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes every reassignment as far as it goes, all of them a stage at a time.
-    async fn move_partitions(&mut self, channels: &Channels) -> Result<()> {
-        let mut reached = reassign::Reached::default();
-        while let Some(plan) = reassign::advance_all(&mut self.context, &mut reached) {
-            self.carry_out(plan, channels).await?;
-        }
-        Ok(())
-    }
-
     /// Reads the states of partitions before a decision that may refuse: leaders tell of grown in-sync
     /// sets only seconds later, and a refusal writes nothing that would meet the newer state.
-    async fn read_again(&mut self, partitions: Vec<TopicPartition>) -> Result<()> {
+    pub(super) async fn read_again(&mut self, partitions: Vec<TopicPartition>) -> Result<()> {
         for (at, (state, _)) in self.store.states(partitions).await? {
             if let Some(partition) = self.context.partition_mut(&at) {
                 partition.leadership = Some(state);
             }
         }
         Ok(())
-    }
-
-    async fn broker_leaves(
-        &mut self,
-        id: BrokerId,
-        registration: Option<i64>,
-        channels: &Channels,
-    ) -> Result<ShutdownReply> {
-        self.read_again(brokers::shared_with(&self.context, &[id]))
-            .await?;
-        Ok(match brokers::leaves(&mut self.context, id, registration) {
-            Ok(plan) => {
-                self.carry_out(plan, channels).await?;
-                Ok(brokers::still_led(&self.context, id))
-            }
-            Err(e) => Err(e),
-        })
     }
 }

@@ -45,7 +45,8 @@ pub fn difference(context: &Context, registered: &BTreeMap<BrokerId, LiveBroker>
     }
 }
 
-/// Takes brokers that are gone out of the context, moves their leaderships and shrinks their ISRs.
+/// Takes brokers that are gone out of the context, moves their leaderships and shrinks their ISRs, these where a member that
+/// stays gives a sign of life ([`trust`]).
 ///
 /// Every living broker hears at once who lives, also when no leadership changes. Those of the brokers
 /// that are back already, and of which [`started`] will be told next, are named by `returning`.
@@ -62,8 +63,10 @@ pub fn failed(context: &mut Context, gone: &[BrokerId], returning: &[BrokerId]) 
     for id in gone {
         context.brokers.remove(id);
     }
+    trust::gone(context, gone);
     let mut plan = Plan::default();
-    plan.after.update_brokers();
+    // Before anything is decided: that waits for an answer.
+    plan.before.update_brokers();
     let mut fences = Vec::new();
     for (at, id) in replicas_on(context, gone) {
         if context.is_deleting(&at.topic) {
@@ -86,7 +89,9 @@ pub fn failed(context: &mut Context, gone: &[BrokerId], returning: &[BrokerId]) 
     // A partition with several replicas on brokers that are gone is decided once.
     let mut seen = BTreeSet::new();
     plan.aims.retain(|(at, _)| seen.insert(at.clone()));
-    plan.aims.extend(trust::released(context));
+    let released = trust::released(context).into_iter();
+    plan.aims
+        .extend(released.filter(|(at, aim)| !aim.elects() || !seen.contains(at)));
     reassign::brokers_failed(context, gone);
     plan.merge(deletion::brokers_failed(context, gone));
     plan
@@ -107,6 +112,7 @@ pub fn started(
     info!(target: CONTROLLER, "[Controller {}]: New broker startup callback for {}", context.me, Ids(&ids));
     context.brokers.extend(come);
     context.returning.clear();
+    context.moment += 1;
     for (at, (state, zxid)) in states {
         trust::take_in(context, &at, state, zxid);
     }
@@ -124,8 +130,11 @@ pub fn started(
             }
         }
     }
-    plan.aims = trust::released(context);
-    plan.aims.extend(leaderless(context));
+    plan.aims = leaderless(context);
+    let leaderless: BTreeSet<_> = plan.aims.iter().map(|(at, _)| at.clone()).collect();
+    let released = trust::released(context).into_iter();
+    plan.aims
+        .extend(released.filter(|(at, aim)| !aim.elects() || !leaderless.contains(at)));
     plan.merge(deletion::brokers_started(context, &ids));
     plan
 }

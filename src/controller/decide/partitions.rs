@@ -24,7 +24,7 @@ pub fn topics_to_ask(context: &Context, aims: &[(TopicPartition, Aim)]) -> BTree
     let undecided = |(at, aim): &&(TopicPartition, Aim)| {
         let partition = context.partition(at);
         let leadership = partition.and_then(|p| p.leadership.as_ref());
-        matches!(aim, Aim::Lead | Aim::Fence)
+        aim.elects()
             && !context.unclean_by_topic.contains_key(&at.topic)
             && partition.zip(leadership).is_some_and(|(p, l)| {
                 !context.is_registered(l.leader) && leader::needs_unclean_rule(context, p, l)
@@ -37,19 +37,22 @@ pub fn topics_to_ask(context: &Context, aims: &[(TopicPartition, Aim)]) -> BTree
 }
 
 /// What is to be written for these wishes. A wish that is fulfilled or cannot be fulfilled now writes
-/// nothing; the latter is logged. Partitions of topics being deleted are left alone. While members of an ISR are doubted,
-/// nothing is written that would name them again, by which the next controller would take them for trustworthy: the
-/// wish waits ([`trust`]).
+/// nothing; the latter is logged. Partitions of topics being deleted are left alone. While it is not settled who of an ISR
+/// stays, nothing is written that would name the others again, by which the next controller would take them for
+/// trustworthy: the wish waits ([`trust`]).
 pub fn decide(context: &mut Context, aims: Vec<(TopicPartition, Aim)>) -> Vec<StateWrite> {
     let mut writes = Vec::with_capacity(aims.len());
+    let mut waiting = 0;
     for (at, aim) in aims {
         if context.is_deleting(&at.topic) {
             continue;
         }
-        if let Some(ids) = trust::doubted(context, &at).filter(|_| !matches!(aim, Aim::Evict(_))) {
-            info!(target: STATE_CHANGE,
-                "Controller {} epoch {} waits with partition {at}: [{}] may have lost what made them in-sync replicas, and no other has answered yet",
-                context.me, context.epoch, Ids(ids));
+        let question = trust::in_question(context, &at);
+        if let Some(ids) = question.filter(|_| !matches!(aim, Aim::Evict(_))) {
+            trace!(target: STATE_CHANGE,
+                "Controller {} epoch {} waits with partition {at}: none of the ISR but [{}], which went or came back, has answered yet",
+                context.me, context.epoch, Ids(&ids));
+            waiting += 1;
             let awaiting = context.awaiting.entry(at).or_default();
             if !awaiting.contains(&aim) {
                 awaiting.push(aim);
@@ -72,6 +75,10 @@ pub fn decide(context: &mut Context, aims: Vec<(TopicPartition, Aim)>) -> Vec<St
                 "Controller {} epoch {} encountered error while electing leader for partition {at} due to: {refusal}.",
                 context.me, context.epoch),
         }
+    }
+    if waiting > 0 {
+        info!(target: CONTROLLER,
+            "[Controller {}]: {waiting} changes wait until an in-sync replica that stays has answered", context.me);
     }
     writes
 }
@@ -164,7 +171,7 @@ fn one(context: &Context, at: &TopicPartition, aim: &Aim) -> Result<Option<Chang
         })),
         Aim::LeadAmong(new) => {
             let choice = leader::reassigned(context, at, new, leadership)?;
-            Ok(led(choice, registered(new)))
+            Ok(led(choice, assigned()))
         }
         Aim::Renew(to) => Ok(Some(Change {
             expect,
@@ -173,16 +180,19 @@ fn one(context: &Context, at: &TopicPartition, aim: &Aim) -> Result<Option<Chang
             receivers: registered(to),
             unclean: false,
         })),
-        Aim::Without(ids) => Ok(without(ids, leadership).map(|(leader, isr)| Change {
-            expect,
-            leader,
-            isr,
-            receivers: assigned()
-                .into_iter()
-                .filter(|other| !ids.contains(other))
-                .collect(),
-            unclean: false,
-        })),
+        Aim::Without(ids) => {
+            let unchanged = || (leadership.leader, leadership.isr.clone());
+            let (leader, isr) = without(ids, leadership).unwrap_or_else(unchanged);
+            let mut receivers = assigned();
+            receivers.retain(|id| !ids.contains(id));
+            Ok(Some(Change {
+                expect,
+                leader,
+                isr,
+                receivers,
+                unclean: false,
+            }))
+        }
     }
 }
 

@@ -4,9 +4,9 @@
 //! controller goes on where the last one stopped; AR shrinks to RAR in ZooKeeper last.
 //!
 //! ```text
-//! Grow: AR := AR + RAR ─> Wait: until RAR is in sync ─> Lead: leader in RAR ─> Shrink: the others
-//! leave the ISR and are told to delete their copies ─> Delete: until they have or are gone ─> Finish: AR := RAR,
-//! the wish goes
+//! Grow: AR := AR + RAR ─> Wait: until RAR is in sync ─> Lead: leader in RAR ─> HandOver: until the leader has
+//! given a sign of life ─> Shrink: the others leave the ISR and are told to delete their copies ─> Delete: until
+//! they have or are gone ─> Finish: AR := RAR, the wish goes
 //! ```
 
 use std::collections::BTreeMap;
@@ -27,9 +27,12 @@ pub enum Stage {
     Grow,
     /// They are assigned, and not all in sync.
     Wait,
-    /// All are in sync; the leader is another, or AR still has others.
+    /// All are in sync; the leader is another.
     Lead,
-    /// A wished replica leads; others still have copies.
+    /// A wished replica leads. Until it has given a sign of life nobody deletes a copy: it may be registered and dead, and
+    /// lose what it had not synced. 0.9.0.1 does not wait.
+    HandOver,
+    /// A wished replica leads; others are assigned, or still have copies.
     Shrink,
     /// The others were told to delete their copies. Until they have, nobody may wish them back: the word, arriving late,
     /// would take from them what they had got anew. 0.9.0.1 does not wait.
@@ -97,23 +100,25 @@ pub fn stage(context: &Context, at: &TopicPartition) -> Option<Stage> {
     let leadership = partition.leadership.as_ref()?;
     let grown = to.iter().all(|id| partition.replica_states.contains_key(id));
     let in_sync = to.iter().all(|id| leadership.isr.contains(id));
-    Some(if !grown {
-        Stage::Grow
-    } else if !in_sync {
-        Stage::Wait
-    } else if partition.replicas != *to
-        || !to.contains(&leadership.leader)
-        || !context.is_registered(leadership.leader)
-    {
-        Stage::Lead
-    } else {
-        let other = |(id, _): &(&BrokerId, &ReplicaState)| !to.contains(id);
-        let mut others = partition.replica_states.iter().filter(other);
-        match others.clone().next() {
-            None => Stage::Finish,
-            Some(_) if others.all(|(_, state)| *state == ReplicaState::DeletionStarted) => Stage::Delete,
-            Some(_) => Stage::Shrink,
-        }
+    if !grown {
+        return Some(Stage::Grow);
+    }
+    if !in_sync {
+        return Some(Stage::Wait);
+    }
+    if !to.contains(&leadership.leader) || !context.is_registered(leadership.leader) {
+        return Some(Stage::Lead);
+    }
+    let other = |(id, _): &(&BrokerId, &ReplicaState)| !to.contains(id);
+    let mut others = partition.replica_states.iter().filter(other);
+    let since = context.handing_over.get(at);
+    let heard = since.is_some_and(|since| context.is_heard(leadership.leader, *since));
+    Some(match others.clone().next() {
+        None if partition.replicas == *to => Stage::Finish,
+        None => Stage::Shrink,
+        Some(_) if others.all(|(_, state)| *state == ReplicaState::DeletionStarted) => Stage::Delete,
+        Some(_) if heard => Stage::Shrink,
+        Some(_) => Stage::HandOver,
     })
 }
 
@@ -121,13 +126,13 @@ pub fn stage(context: &Context, at: &TopicPartition) -> Option<Stage> {
 pub type Reached = BTreeMap<TopicPartition, Stage>;
 
 /// The next step of every reassignment whose stage is another than the one reached; none when there is
-/// no such. The caller carries it out and asks again. One of whose in-sync replicas somebody is doubted waits: the better
-/// copy may be one that is to be deleted.
+/// no such. The caller carries it out and asks again. One of whose in-sync replicas it is not settled who stays waits: the
+/// better copy may be one that is to be deleted.
 pub fn advance_all(context: &mut Context, reached: &mut Reached) -> Option<Plan> {
     let mut plan = None;
     for at in context.reassignments.keys().cloned().collect::<Vec<_>>() {
         let next = stage(context, &at).filter(|stage| reached.get(&at) != Some(stage));
-        let Some(stage) = next.filter(|_| trust::doubted(context, &at).is_none()) else {
+        let Some(stage) = next.filter(|_| trust::in_question(context, &at).is_none()) else {
             continue;
         };
         reached.insert(at.clone(), stage);
@@ -157,7 +162,7 @@ fn advance(context: &mut Context, at: &TopicPartition) -> Plan {
     let Some(to) = context.reassignments.get(at).cloned() else {
         return plan;
     };
-    let Some(partition) = context.partition_mut(at) else {
+    let Some(partition) = context.partition(at) else {
         return plan;
     };
     let others: Vec<BrokerId> = partition
@@ -166,6 +171,13 @@ fn advance(context: &mut Context, at: &TopicPartition) -> Plan {
         .copied()
         .filter(|id| !to.contains(id))
         .collect();
+    if matches!(stage, Stage::Grow | Stage::Wait | Stage::Lead) {
+        // A sign of life from before somebody else was to lead says too little.
+        context.handing_over.remove(at);
+    }
+    let Some(partition) = context.partition_mut(at) else {
+        return plan;
+    };
     match stage {
         Stage::Grow => {
             let mut all = to.clone();
@@ -181,18 +193,16 @@ fn advance(context: &mut Context, at: &TopicPartition) -> Plan {
             plan.aims.push((at.clone(), Aim::Renew(all)));
         }
         Stage::Wait | Stage::Delete => {}
-        Stage::Lead => {
-            let leader = partition.leader();
-            let mut all = to.clone();
-            all.extend(&others);
-            partition.replicas = to.clone();
-            let aim = match to.contains(&leader) && context.is_registered(leader) {
-                true => Aim::Renew(all),
-                false => Aim::LeadAmong(to),
-            };
-            plan.aims.push((at.clone(), aim));
+        Stage::Lead => plan.aims.push((at.clone(), Aim::LeadAmong(to))),
+        Stage::HandOver => {
+            if !context.handing_over.contains_key(at) {
+                context.moment += 1;
+                context.handing_over.insert(at.clone(), context.moment);
+                plan.before.update_brokers();
+            }
         }
         Stage::Shrink => {
+            partition.replicas = to;
             plan.aims.push((at.clone(), Aim::Without(others.clone())));
             for id in others {
                 context.move_replica(at, id, ReplicaState::Offline);
@@ -207,6 +217,7 @@ fn advance(context: &mut Context, at: &TopicPartition) -> Plan {
         }
         Stage::Finish => {
             context.reassignments.remove(at);
+            context.handing_over.remove(at);
             info!(target: CONTROLLER,
                 "[Controller {}]: Partition {at} is reassigned to {}", context.me, Ids(&to));
             plan.assignments.push((at.clone(), to));

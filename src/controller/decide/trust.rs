@@ -1,13 +1,18 @@
-//! Whom of an in-sync set to believe. Pure.
+//! Whom of an in-sync set to believe, and when a member may be put out of it. Pure.
 //!
 //! A member that registered after the set was written has been started again since, and may have lost what made it a
 //! member: it went and came back while nobody acted as controller, or its leader took it in while it was not registered.
-//! It is doubted as long as another member is registered from before. That one is better, if it lives: it may be
-//! registered and dead, or stand still. So nothing is decided about the partition until it has answered, and then the
-//! doubted leave the set by the very write that decides. If it goes instead, the doubted are the best there is.
+//! It is *doubted*. A member that is not registered any more is *gone*; it may live all the same, without its session, and
+//! have everything.
 //!
-//! Nothing may be written that names a doubted member again, as the next controller would compare its registration with
-//! that; and a doubted member that its leader has taken in meanwhile, having seen that it has everything, is doubted no more.
+//! Neither is put out of the set before one that stays has given a sign of life since: who stays may be registered and
+//! dead, and to lose what it had not synced. So nothing is decided about the partition until it has answered something that was
+//! sent after that, and then the doubted and the gone leave the set by the very write that decides. If it goes instead, they are
+//! as good as any.
+//!
+//! Nothing may be written that names a doubted member again, or one that is gone and may be back already, as the next
+//! controller would compare its registration with that; and a doubted member that its leader has taken in meanwhile, having
+//! seen that it has everything, is doubted no more.
 
 use super::super::aim::Aim;
 use super::super::context::{Context, Doubt};
@@ -19,24 +24,92 @@ use crate::cluster::{BrokerId, LeaderAndIsr, TopicPartition};
 pub(super) fn take_in(context: &mut Context, at: &TopicPartition, leadership: LeaderAndIsr, zxid: i64) {
     let registered = leadership.isr.iter().filter_map(|id| context.brokers.get(id));
     let returned = registered.filter(|live| live.czxid > zxid);
-    let ids: Vec<BrokerId> = returned.map(|live| live.broker.id).collect();
-    let zk_version = leadership.zk_version;
+    let doubt = Doubt {
+        ids: returned.map(|live| live.broker.id).collect(),
+        zk_version: leadership.zk_version,
+        since: context.moment,
+    };
     if let Some(partition) = context.partition_mut(at) {
         partition.leadership = Some(leadership);
-        match ids.is_empty() {
+        match doubt.ids.is_empty() {
             true => context.doubts.remove(at),
-            false => context.doubts.insert(at.clone(), Doubt { ids, zk_version }),
+            false => context.doubts.insert(at.clone(), doubt),
         };
     }
 }
 
-/// Who of the ISR is doubted while a better member is registered; `None` if nobody is.
-pub(super) fn doubted<'a>(context: &'a Context, at: &TopicPartition) -> Option<&'a [BrokerId]> {
-    let doubt = context.doubts.get(at)?;
+/// Brokers are gone: what they said before counts no more, and neither does what they wished.
+pub(super) fn gone(context: &mut Context, ids: &[BrokerId]) {
+    context.moment += 1;
+    context.gone_since = context.moment;
+    context.heard.retain(|id, _| !ids.contains(id));
+    for aims in context.awaiting.values_mut() {
+        aims.retain(|aim| !matches!(aim, Aim::Leave(id) if ids.contains(id)));
+    }
+}
+
+/// The members of a partition's ISR, by what is known of them.
+struct Members<'a> {
+    leader: BrokerId,
+    doubted: &'a [BrokerId],
+    gone: Vec<BrokerId>,
+    stay: Vec<BrokerId>,
+    /// Since when one that stays must be heard.
+    since: u64,
+}
+
+impl Members<'_> {
+    /// Whether who stays must be heard before anything is decided, and has not been.
+    fn are_in_question(&self, context: &Context) -> bool {
+        let heard = |id: &BrokerId| context.is_heard(*id, self.since);
+        let settled = match self.stay.contains(&self.leader) {
+            // What another hears says nothing of who leads.
+            true => heard(&self.leader),
+            false => self.stay.iter().any(heard),
+        };
+        !self.stay.is_empty() && !settled
+    }
+}
+
+fn members<'a>(context: &'a Context, at: &TopicPartition) -> Option<Members<'a>> {
     let leadership = context.partition(at)?.leadership.as_ref()?;
-    let better = |id: &BrokerId| context.is_registered(*id) && !doubt.ids.contains(id);
-    let holds = doubt.zk_version == leadership.zk_version && leadership.isr.iter().any(better);
-    holds.then_some(&doubt.ids)
+    let doubt = context.doubts.get(at);
+    let doubt = doubt.filter(|doubt| doubt.zk_version == leadership.zk_version);
+    let doubted = doubt.map_or(&[][..], |doubt| &doubt.ids);
+    let (registered, gone): (Vec<BrokerId>, _) = leadership
+        .isr
+        .iter()
+        .copied()
+        .partition(|id| context.is_registered(*id));
+    Some(Members {
+        leader: leadership.leader,
+        since: match (doubt, gone.is_empty()) {
+            (None, _) => context.gone_since,
+            (Some(doubt), true) => doubt.since,
+            (Some(doubt), false) => doubt.since.max(context.gone_since),
+        },
+        stay: registered
+            .into_iter()
+            .filter(|id| !doubted.contains(id))
+            .collect(),
+        doubted,
+        gone,
+    })
+}
+
+/// Who of the ISR is doubted while a better member is registered; `None` if nobody is.
+fn doubted<'a>(context: &'a Context, at: &TopicPartition) -> Option<&'a [BrokerId]> {
+    let members = members(context, at)?;
+    (!members.doubted.is_empty() && !members.stay.is_empty()).then_some(members.doubted)
+}
+
+/// Members of whom it is not settled yet whether they are put out; `None` if there are none such, and decisions can be made.
+pub(super) fn in_question(context: &Context, at: &TopicPartition) -> Option<Vec<BrokerId>> {
+    if let Some(ids) = doubted(context, at) {
+        return Some(ids.to_vec());
+    }
+    let members = members(context, at)?;
+    (!members.gone.is_empty() && members.are_in_question(context)).then_some(members.gone)
 }
 
 /// Whether the broker is the leader and doubted: it is not told that it leads before nobody better is there.
@@ -45,31 +118,27 @@ pub(super) fn leads_no_more(context: &Context, at: &TopicPartition, id: BrokerId
     leads && doubted(context, at).is_some_and(|ids| ids.contains(&id))
 }
 
-/// A broker, as it was registered by the transaction `czxid`, has answered, so it lives: where it is better than those
-/// who are doubted, these leave the ISR, and what waited goes on. What a former life of it answered says nothing.
-pub fn heard(context: &mut Context, id: BrokerId, czxid: i64) -> Plan {
+/// A broker, as it was registered by the transaction `czxid`, has answered what was sent at that moment, so it lives: where
+/// it is better than those who are doubted, these leave the ISR, and what waited goes on. What a former life of it answered
+/// says nothing.
+pub fn heard(context: &mut Context, id: BrokerId, czxid: i64, moment: u64) -> Plan {
     let mut plan = Plan::default();
-    let present = context.brokers.get(&id).is_some_and(|live| live.czxid == czxid);
-    if !present || context.doubts.is_empty() {
+    if context.brokers.get(&id).is_none_or(|live| live.czxid != czxid) {
         return plan;
     }
+    let last = context.heard.entry(id).or_default();
+    *last = moment.max(*last);
     let settles = |at: &TopicPartition| {
-        let leadership = context.partition(at)?.leadership.as_ref()?;
         let ids = doubted(context, at)?;
-        // Who leads and stayed must be heard itself: what another hears says nothing of it.
-        let led = context.is_registered(leadership.leader) && !ids.contains(&leadership.leader);
-        let settles = match led {
-            true => leadership.leader == id,
-            false => leadership.isr.contains(&id) && !ids.contains(&id),
-        };
-        settles.then(|| (at.clone(), Aim::Evict(ids.to_vec())))
+        let settled = !members(context, at)?.are_in_question(context);
+        settled.then(|| (at.clone(), Aim::Evict(ids.to_vec())))
     };
     plan.aims = context.doubts.keys().filter_map(settles).collect();
     for (at, _) in &plan.aims {
         context.doubts.remove(at);
         // The eviction is as much as these.
         if let Some(awaiting) = context.awaiting.get_mut(at) {
-            awaiting.retain(|aim| !matches!(aim, Aim::Lead | Aim::Fence));
+            awaiting.retain(|aim| !aim.elects());
         }
     }
     plan.aims.extend(released(context));
@@ -79,7 +148,7 @@ pub fn heard(context: &mut Context, id: BrokerId, czxid: i64) -> Plan {
 /// The wishes that need not wait any more.
 pub(super) fn released(context: &mut Context) -> Vec<(TopicPartition, Aim)> {
     let awaiting = std::mem::take(&mut context.awaiting).into_iter();
-    let (still, free): (Vec<_>, Vec<_>) = awaiting.partition(|(at, _)| doubted(context, at).is_some());
+    let (still, free): (Vec<_>, Vec<_>) = awaiting.partition(|(at, _)| in_question(context, at).is_some());
     context.awaiting.extend(still);
     let each = |(at, aims): (TopicPartition, Vec<Aim>)| aims.into_iter().map(move |aim| (at.clone(), aim));
     free.into_iter().flat_map(each).collect()

@@ -4,7 +4,8 @@
 //! 1,2 leader 1 epoch 4` (stands in ZooKeeper) | `takeover [dead 1,2]` (a new controller) | `create t
 //! 0:1,2 1:2,1` | `config t unclean=true` | `down 1` | `up 1` | `bounce 1` | `leave 1` | `leader-writes t/0
 //! isr 1` (behind the controller's back) | `returned 1` (bounced while nobody acted) | `newer-controller t/0` |
-//! `notified t/0 t/1` | `prefer t/0` | `balance` | `heard 1 [formerly]` (it took its roles, or a former life of it did) | `delete t` | `answers 1 [error]`
+//! `notified t/0 t/1` | `prefer t/0` | `balance` | `silent 1 2` (they answer
+//! no more, as the others do at once) | `heard 1 [formerly]` (such a one answers what it was told last, or a former life of it does) | `delete t` | `answers 1 [error]`
 //! (all deletions it was told) | `retry` | `reassign t/0 2,3 t/1 1` | `wish t/0 2,3 t/1 1` (a reassignment that
 //! stands in ZooKeeper when the next controller comes) | `show t/0`.
 
@@ -35,6 +36,12 @@ struct Story {
     states: BTreeMap<TopicPartition, LeaderAndIsr>,
     /// `/config/topics`: unclean.leader.election.enable where it is overridden.
     unclean: BTreeMap<Arc<str>, bool>,
+    /// Who answers only when the script says so.
+    silent: BTreeSet<BrokerId>,
+    /// Who was told something at which moment and has not answered.
+    unanswered: BTreeMap<BrokerId, u64>,
+    /// How far moves are.
+    stages: reassign::Reached,
     /// Deletions that brokers were told and have not answered.
     told: BTreeMap<BrokerId, BTreeSet<TopicPartition>>,
     /// The transactions that wrote the state znodes.
@@ -56,6 +63,9 @@ impl Default for Story {
             assignments: BTreeMap::new(),
             states: BTreeMap::new(),
             unclean: BTreeMap::new(),
+            silent: BTreeSet::new(),
+            unanswered: BTreeMap::new(),
+            stages: reassign::Reached::default(),
             told: BTreeMap::new(),
             written: BTreeMap::new(),
             zxid: 0,
@@ -179,8 +189,13 @@ impl super::Core for Story {
                     ["formerly"] => present - 1,
                     other => panic!("{other:?}"),
                 };
-                let plan = trust::heard(&mut self.context, id, czxid);
+                let moment = self.unanswered.get(&id).copied().unwrap_or_default();
+                let plan = trust::heard(&mut self.context, id, czxid, moment);
                 self.carry_out(plan, out);
+                self.move_on(out);
+            }
+            ["silent", ref list @ ..] => {
+                self.silent = list.iter().map(|id| BrokerId(id.parse().unwrap())).collect();
             }
             ["balance"] => {
                 let plan = preferred::balance(&self.context);
@@ -229,10 +244,28 @@ impl super::Core for Story {
             }
             _ => panic!("no such line: {}", words.join(" ")),
         }
+        self.hear(out);
     }
 }
 
 impl Story {
+    /// Whoever was told something and is not silent answers.
+    fn hear(&mut self, out: &mut String) {
+        loop {
+            let mut answering = self.unanswered.keys().copied();
+            let Some(id) = answering.find(|id| !self.silent.contains(id)) else {
+                return;
+            };
+            let moment = self.unanswered.remove(&id).unwrap_or_default();
+            let live = self.context.brokers.get(&id);
+            if let Some(czxid) = live.map(|live| live.czxid) {
+                let plan = trust::heard(&mut self.context, id, czxid, moment);
+                self.carry_out(plan, out);
+                self.move_on(out);
+            }
+        }
+    }
+
     /// A broker's next life.
     fn life(&mut self, id: i32) -> LiveBroker {
         self.zxid += 1;
@@ -284,6 +317,7 @@ impl Story {
             ..Context::default()
         };
         self.told.clear();
+        self.unanswered.clear();
         let states = self.all_states();
         takeover::load(&mut self.context, self.assignments.clone(), states);
         let deletions = deletion::requested(&mut self.context, &wishes);
@@ -315,14 +349,16 @@ impl Story {
     /// Takes every reassignment as far as it goes.
     fn move_on(&mut self, out: &mut String) {
         let mut reached = reassign::Reached::default();
-        let mut before = reached.clone();
         while let Some(plan) = reassign::advance_all(&mut self.context, &mut reached) {
-            for (at, stage) in reached.iter().filter(|(at, stage)| before.get(at) != Some(stage)) {
-                writeln!(out, "stage {} {stage:?}", short(at)).unwrap();
+            for (at, stage) in &reached {
+                if self.stages.insert(at.clone(), *stage) != Some(*stage) {
+                    writeln!(out, "stage {} {stage:?}", short(at)).unwrap();
+                }
             }
-            before = reached.clone();
             self.carry_out(plan, out);
         }
+        self.stages
+            .retain(|at, _| self.context.reassignments.contains_key(at));
     }
 
     /// What the shell does with a plan.
@@ -419,6 +455,9 @@ impl Story {
                 let partitions = stop.partitions.iter();
                 let partitions = partitions.map(|p| TopicPartition::new(p.topic.as_str(), p.partition));
                 self.told.entry(to).or_default().extend(partitions);
+            }
+            if !matches!(request, Request::StopReplica(_)) {
+                self.unanswered.insert(to, self.context.moment);
             }
             let line = words(&request);
             match lines.iter_mut().find(|(words, _)| *words == line) {

@@ -43,8 +43,8 @@ pub enum Word {
 #[derive(Clone, Debug)]
 pub struct Controller {
     pub context: Context,
-    /// What is to be sent, in order.
-    pub words: Vec<(BrokerId, Word)>,
+    /// What is to be sent, in order, each at its moment.
+    pub words: Vec<(BrokerId, u64, Word)>,
 }
 
 impl ZooKeeper {
@@ -179,8 +179,8 @@ impl Controller {
     }
 
     /// A broker took its roles.
-    pub fn heard(&mut self, id: BrokerId, czxid: i64, zookeeper: &mut ZooKeeper) {
-        let plan = trust::heard(&mut self.context, id, czxid);
+    pub fn heard(&mut self, id: BrokerId, czxid: i64, moment: u64, zookeeper: &mut ZooKeeper) {
+        let plan = trust::heard(&mut self.context, id, czxid, moment);
         self.act(plan, zookeeper);
     }
 
@@ -222,14 +222,16 @@ impl Controller {
     }
 
     fn send(&mut self, batch: RequestBatch) {
+        let moment = self.context.moment;
         for (to, request) in batch.build(&self.context, SecurityProtocol::Plaintext) {
             match request {
                 Request::LeaderAndIsr(r) => {
                     let decisions = r.partitions.iter().map(PartitionDecision::from);
-                    self.words.extend(decisions.map(|d| (to, Word::Decision(d))));
+                    self.words
+                        .extend(decisions.map(|d| (to, moment, Word::Decision(d))));
                 }
-                Request::StopReplica(r) => self.words.push((to, Word::Stop(r.delete_partitions))),
-                Request::UpdateMetadata(_) => self.words.push((to, Word::Picture)),
+                Request::StopReplica(r) => self.words.push((to, moment, Word::Stop(r.delete_partitions))),
+                Request::UpdateMetadata(_) => self.words.push((to, moment, Word::Picture)),
             }
         }
     }

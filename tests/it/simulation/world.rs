@@ -78,8 +78,8 @@ enum Event {
     Write(BrokerId, u64, LeaderAndIsr),
     /// And what came of it the leader.
     Written(BrokerId, u64, LeaderAndIsr, Outcome),
-    /// A controller's word arrives at a process.
-    Word(BrokerId, u64, i64, ControllerEpoch, Word),
+    /// What a controller said arrives at a process.
+    Word(u64, Said),
     Start(BrokerId),
     Register(BrokerId, u64),
     /// A broker looks whether its former registration is gone, and registers some time after that.
@@ -95,10 +95,23 @@ enum Event {
     TakeOffice,
     /// A broker has deleted its copy, as the controller of that epoch told it.
     Deleted(BrokerId, i64, ControllerEpoch),
-    /// A broker's answer to the controller of that epoch, which meant it as it was registered by that transaction.
-    Heeds(BrokerId, i64, ControllerEpoch),
+    /// A broker's answer to the controller of that epoch, which meant it as it was registered by that transaction, and asked at
+    /// that moment.
+    Heeds(BrokerId, i64, ControllerEpoch, u64),
     Produce,
     Fault,
+}
+
+/// What a controller says to a broker.
+#[derive(Clone, Debug)]
+struct Said {
+    to: BrokerId,
+    /// The transaction by which the broker is registered, as the controller knows.
+    czxid: i64,
+    epoch: ControllerEpoch,
+    /// The controller's moment.
+    moment: u64,
+    word: Word,
 }
 
 /// See the module.
@@ -220,7 +233,7 @@ impl World {
         let id = match event {
             Event::Tick(id, _)
             | Event::Written(id, ..)
-            | Event::Word(id, ..)
+            | Event::Word(_, Said { to: id, .. })
             | Event::Register(id, _)
             | Event::Request { to: id, .. }
             | Event::Reply { to: id, .. } => *id,
@@ -274,9 +287,9 @@ impl World {
                 }
                 self.progress(id);
             }
-            Event::Word(to, life, czxid, epoch, word) => match self.life(to, life) {
-                Some(_) => self.word(to, czxid, epoch, word)?,
-                None => self.word_again(to, czxid, epoch, word)?,
+            Event::Word(life, said) => match self.life(said.to, life) {
+                Some(_) => self.word(said)?,
+                None => self.word_again(said)?,
             },
             Event::Start(id) => {
                 self.broker(id).start();
@@ -325,9 +338,9 @@ impl World {
                     c.deleted(id, z);
                 }
             }),
-            Event::Heeds(id, czxid, epoch) => self.with_controller(|c, z| {
+            Event::Heeds(id, czxid, epoch, moment) => self.with_controller(|c, z| {
                 if c.context.epoch == epoch {
-                    c.heard(id, czxid, z);
+                    c.heard(id, czxid, moment, z);
                 }
             }),
             Event::Produce => {

@@ -21,7 +21,7 @@ impl World {
         };
         let epoch = controller.context.epoch;
         let brokers = controller.context.brokers.clone();
-        for (to, word) in std::mem::take(&mut controller.words) {
+        for (to, moment, word) in std::mem::take(&mut controller.words) {
             let czxid = brokers.get(&to).map_or(0, |b| b.czxid);
             if let Word::Decision(d) = &word {
                 let s = &d.state;
@@ -41,40 +41,43 @@ impl World {
             let at = (self.now + self.delay() + cut).max(after);
             self.last_words.insert(connection, at);
             let life = self.broker(to).lives;
-            self.soon(at - self.now, Event::Word(to, life, czxid, epoch, word));
+            let said = Said {
+                to,
+                czxid,
+                epoch,
+                moment,
+                word,
+            };
+            self.soon(at - self.now, Event::Word(life, said));
         }
     }
 
     /// The process that a word was for has died: the next one hears it, as long as the controller acts and
     /// has not seen that the broker, as it was registered by `czxid`, is gone.
-    pub(super) fn word_again(
-        &mut self,
-        to: BrokerId,
-        czxid: i64,
-        epoch: ControllerEpoch,
-        word: Word,
-    ) -> Result<(), String> {
+    pub(super) fn word_again(&mut self, said: Said) -> Result<(), String> {
         let open = self.controller.as_ref().is_some_and(|c| {
-            c.context.epoch == epoch && c.context.brokers.get(&to).is_some_and(|b| b.czxid == czxid)
+            let same = |b: &LiveBroker| b.czxid == said.czxid;
+            c.context.epoch == said.epoch && c.context.brokers.get(&said.to).is_some_and(same)
         });
         match open {
-            true if self.broker(to).life.is_some() => self.word(to, czxid, epoch, word),
+            true if self.broker(said.to).life.is_some() => self.word(said),
             true => {
                 let later = self.delay() + 20;
-                self.soon(later, Event::Word(to, 0, czxid, epoch, word));
+                self.soon(later, Event::Word(0, said));
                 Ok(())
             }
             false => Ok(()),
         }
     }
 
-    pub(super) fn word(
-        &mut self,
-        to: BrokerId,
-        czxid: i64,
-        epoch: ControllerEpoch,
-        word: Word,
-    ) -> Result<(), String> {
+    pub(super) fn word(&mut self, said: Said) -> Result<(), String> {
+        let Said {
+            to,
+            czxid,
+            epoch,
+            moment,
+            word,
+        } = said;
         let (now, habits) = (self.mono(), self.habits);
         match word {
             Word::Stop(delete) => {
@@ -100,7 +103,7 @@ impl World {
                 {
                     life.controller_epoch = life.controller_epoch.max(epoch);
                 }
-                self.answer_controller(to, czxid, epoch);
+                self.answer_controller(to, czxid, epoch, moment);
             }
             Word::Decision(decided) => {
                 let decision = Decision {
@@ -108,7 +111,7 @@ impl World {
                     replicas: decided.replicas,
                 };
                 let change = self.broker(to).decide(czxid, epoch, &decision, now, habits);
-                self.answer_controller(to, czxid, epoch);
+                self.answer_controller(to, czxid, epoch, moment);
                 let Some(change) = change else { return Ok(()) };
                 let epoch = decision.state.leader_epoch;
                 let end = self.broker(to).disk.end();
@@ -128,11 +131,11 @@ impl World {
     }
 
     /// A broker that heeds a word says so.
-    fn answer_controller(&mut self, id: BrokerId, czxid: i64, epoch: ControllerEpoch) {
+    fn answer_controller(&mut self, id: BrokerId, czxid: i64, epoch: ControllerEpoch, moment: u64) {
         let life = self.broker(id).life.as_ref();
         if life.is_some_and(|l| l.heeds(czxid) && l.controller_epoch == epoch) {
             let later = self.delay();
-            self.soon(later, Event::Heeds(id, czxid, epoch));
+            self.soon(later, Event::Heeds(id, czxid, epoch, moment));
         }
     }
 

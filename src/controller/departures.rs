@@ -1,0 +1,47 @@
+//! Brokers that ask the acting controller to let them go. Decides nothing itself.
+
+use tokio::sync::oneshot;
+
+use super::aim::Aim;
+use super::channels::Channels;
+use super::decide::brokers;
+use super::error::Result;
+use super::event::ShutdownReply;
+use super::reign::Reign;
+use crate::cluster::BrokerId;
+
+impl Reign {
+    /// Lets the broker go; it is answered by [`answer_leaving`](Self::answer_leaving), or now if it may not go.
+    pub(super) async fn broker_leaves(
+        &mut self,
+        id: BrokerId,
+        registration: Option<i64>,
+        reply: oneshot::Sender<ShutdownReply>,
+        channels: &Channels,
+    ) -> Result<()> {
+        self.read_again(brokers::shared_with(&self.context, &[id]))
+            .await?;
+        match brokers::leaves(&mut self.context, id, registration) {
+            Ok(plan) => {
+                self.carry_out(plan, channels).await?;
+                self.leaving.push((id, reply));
+            }
+            // A broker that no longer waits has closed its connection.
+            Err(e) => drop(reply.send(Err(e))),
+        }
+        Ok(())
+    }
+
+    /// Answers brokers that want to go, once what they wish does not wait for others any more.
+    pub(super) fn answer_leaving(&mut self) {
+        for (id, reply) in std::mem::take(&mut self.leaving) {
+            let mut waiting = self.context.awaiting.values().flatten();
+            if waiting.any(|aim| *aim == Aim::Leave(id)) {
+                self.leaving.push((id, reply));
+            } else {
+                // Its leaderships moved also if it no longer waits.
+                let _ = reply.send(Ok(brokers::still_led(&self.context, id)));
+            }
+        }
+    }
+}
