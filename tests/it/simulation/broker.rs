@@ -57,8 +57,8 @@ pub struct Life {
     pub registered: Option<i64>,
     /// To each leader: which of its lives, and the connection's number.
     pub connections: BTreeMap<BrokerId, (u64, u64)>,
-    /// A fetch is on its way, there or back.
-    pub fetching: Option<u64>,
+    /// Over which connection to each leader a fetch is on its way, there or back.
+    pub fetching: BTreeMap<BrokerId, u64>,
     /// When it looks next who lags.
     pub next_look: Mono,
     /// Followers' fetches that wait for more.
@@ -151,7 +151,7 @@ impl Broker {
             controller_epoch: ControllerEpoch(0),
             registered: None,
             connections: BTreeMap::new(),
-            fetching: None,
+            fetching: BTreeMap::new(),
             next_look: Mono::default(),
             parked: Vec::new(),
             waiting: Vec::new(),
@@ -169,7 +169,7 @@ impl Broker {
         self.disk = Disk::default();
         self.forgot = None;
         if let Some(life) = &mut self.life {
-            // A fetch that is on its way stays so: the connection takes another only after its answer.
+            // A fetch that is on its way stays so: a connection takes another only after its answer.
             life.standing = Standing::new(partition(), self.id);
             life.waiting.clear();
         }

@@ -10,7 +10,8 @@ impl World {
         let Role::Follower(leader) = life.standing.role() else {
             return;
         };
-        let (fetching, known) = (life.fetching, life.connections.get(&leader).copied());
+        let fetching = life.fetching.get(&leader).copied();
+        let known = life.connections.get(&leader).copied();
         if leader == BrokerId::NONE {
             return;
         }
@@ -35,7 +36,7 @@ impl World {
             return;
         };
         if let Some(life) = &mut broker.life {
-            life.fetching = Some(connection);
+            life.fetching.insert(leader, connection);
         }
         let later = self.delay();
         let request = Event::Request {
@@ -104,10 +105,10 @@ impl World {
         let Some(life) = &mut broker.life else {
             return Ok(());
         };
-        if life.fetching != Some(connection) {
+        if life.fetching.get(&leader) != Some(&connection) {
             return Ok(());
         }
-        life.fetching = None;
+        life.fetching.remove(&leader);
         let refused = matches!(answer, Answer::NotLeader);
         let before = broker.disk.end();
         broker.take(leader, &question, answer)?;

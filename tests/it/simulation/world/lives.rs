@@ -10,6 +10,7 @@ impl World {
         }
         self.soon(200, Event::Tick(id, number));
         let (write_down, sync) = (self.chance.once_in(8), self.chance.once_in(8));
+        let loses_connections = self.chance.once_in(100);
         let broker = self.broker(id);
         let Some(life) = &mut broker.life else { return };
         if write_down {
@@ -17,6 +18,11 @@ impl World {
         }
         if sync {
             broker.disk.synced = broker.disk.log.len();
+        }
+        if loses_connections {
+            // What it has asked over them may arrive all the same.
+            life.connections.clear();
+            life.fetching.clear();
         }
         let end = broker.disk.end();
         let late = now.since(life.next_look);
