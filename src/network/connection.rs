@@ -182,6 +182,10 @@ impl<S: Service> Connection<S> {
         }
         let mut first = frames.allocated() == 0;
         loop {
+            // After each wake: there is none behind the one that says so.
+            if self.activity.closing.load(Ordering::Relaxed) {
+                return Err(End::Stopped);
+            }
             if first {
                 // Nothing is allocated before there is something to read.
                 tokio::select! {
@@ -190,9 +194,7 @@ impl<S: Service> Connection<S> {
                     () = self.activity.wake.notified() => {}
                 }
                 first = false;
-            }
-            if self.activity.closing.load(Ordering::Relaxed) {
-                return Err(End::Stopped);
+                continue;
             }
             let (buffer, most) = frames.room(wanted);
             let mut buffer = buffer.limit(most);

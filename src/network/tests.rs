@@ -522,6 +522,24 @@ async fn stopping_ends_idle_connections_and_waiting_requests() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_served_a_moment_ago_does_not_hold_a_stop_up() {
+    let mut fastest = Duration::MAX;
+    for _ in 0..10 {
+        let server = Server::ordinary();
+        let mut served = server.connect().await;
+        served.write_all(&request(3, 1, b"a")).await.unwrap();
+        answer(&mut served).await.unwrap();
+        let began = std::time::Instant::now();
+        server.shutdown.ask();
+        server.task.await.unwrap();
+        fastest = fastest.min(began.elapsed());
+        closed(&mut served).await;
+    }
+    // A request in progress would have had half a second.
+    assert!(fastest < Duration::from_millis(250), "{fastest:?}");
+}
+
+#[tokio::test]
 async fn a_taken_port_is_refused_with_kafkas_words() {
     let server = Server::ordinary();
     let endpoint = Endpoint::parse(&format!("PLAINTEXT://{}", server.address)).unwrap();
