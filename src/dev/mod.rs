@@ -292,7 +292,7 @@ impl DevCluster {
             return;
         };
         let services = Arc::downgrade(broker.services());
-        broker.zookeeper().abandon();
+        broker.zookeeper().abandon().await;
         drop(broker);
         // Its tasks end one by one; with them go its port and the locks on its directories.
         while services.strong_count() > 0 {

@@ -194,10 +194,14 @@ impl Session {
     }
 
     /// Ends the session for this process alone, as its death would: all clones are dead, and the server keeps
-    /// it, with its ephemeral nodes, until it expires.
-    pub fn abandon(&self) {
-        if let Some(worker) = self.shared.worker.lock().expect("no holder panics").take() {
+    /// it, with its ephemeral nodes, until it expires. Returns when nothing more can be sent.
+    pub async fn abandon(&self) {
+        let worker = self.shared.worker.lock().expect("no holder panics").take();
+        if let Some(worker) = worker {
             worker.abort();
+            // One that was at work would else go on for a moment, and end the session in order if the last clone
+            // went meanwhile.
+            let _ = worker.await;
         }
     }
 
