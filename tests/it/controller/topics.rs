@@ -19,6 +19,11 @@ async fn a_single_broker_is_controller_leader_and_deleter() {
         .unwrap();
     assert_eq!(epoch.data.as_deref(), Some(&b"1"[..]));
 
+    // The picture with which the reign begins may still be on its way.
+    wait_until_async("it is told of the reign", LIMIT, || async {
+        !broker.told().is_empty()
+    })
+    .await;
     broker.forget();
     ground.create_topic("t", &[&[0], &[0], &[0]]).await;
     wait_until_async("the leader is told everywhere", LIMIT, || async {
