@@ -11,7 +11,7 @@ use std::time::Duration;
 use kafka::message::Codec;
 
 use crate::support::wire::{Wire, set, wait_leaders};
-use crate::support::{free_port, ours, wait_until};
+use crate::support::{free_port, ours, pause, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -25,14 +25,16 @@ fn produce(port: u16, stop: &AtomicBool, acknowledged: &AtomicU64) {
             Some(c) => c.produce("numbers", 0, records, 1),
             None => {
                 connection = Wire::connect(port, Duration::from_secs(2)).ok();
-                std::thread::yield_now();
+                if connection.is_none() {
+                    pause();
+                }
                 continue;
             }
         };
         match result {
             Ok((0, _)) => acknowledged.store(number + 1, Ordering::Relaxed),
             // Not leader yet, or not known yet: the connection is fine.
-            Ok(_) => std::thread::yield_now(),
+            Ok(_) => pause(),
             Err(_) => connection = None,
         }
     }
@@ -43,8 +45,11 @@ fn every_acknowledged_message_survives_twenty_kills_of_broker_zookeeper_or_both(
     let dir = tempfile::tempdir().unwrap();
     let (zk_port, port) = (free_port(), free_port());
     let connect = format!("127.0.0.1:{zk_port}");
-    let mut zookeeper = ours::zookeeper_on(dir.path(), zk_port);
-    let mut broker = ours::broker_on(dir.path(), &connect, port, "");
+    // The session of a broker that was killed ends soon.
+    let zookeeper_again = || ours::zookeeper_with(dir.path(), zk_port, ours::SHORT_SESSIONS);
+    let broker_again = || ours::broker_on(dir.path(), &connect, port, "zookeeper.session.timeout.ms=2000");
+    let mut zookeeper = zookeeper_again();
+    let mut broker = broker_again();
     wait_leaders(port, "numbers", LIMIT);
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -70,10 +75,10 @@ fn every_acknowledged_message_survives_twenty_kills_of_broker_zookeeper_or_both(
             broker.program.kill();
         }
         if kill_zookeeper {
-            zookeeper = ours::zookeeper_on(dir.path(), zk_port);
+            zookeeper = zookeeper_again();
         }
         if kill_broker {
-            broker = ours::broker_on(dir.path(), &connect, port, "");
+            broker = broker_again();
         }
     }
     goes_on();

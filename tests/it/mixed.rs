@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use kafka::message::Codec;
 
+use crate::support::cluster::wait_in_sync;
 use crate::support::program::{Program, kafka, launcher, run, text};
 use crate::support::wire::{Wire, set};
-use crate::support::{free_port, genuine, ours, reference, wait_for, wait_until};
+use crate::support::{free_port, genuine, ours, pause, reference, wait_for, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -47,7 +48,7 @@ impl Seat {
         let config = self.dir.path().join("server.properties");
         let properties = format!(
             "broker.id={}\nlisteners=PLAINTEXT://127.0.0.1:{}\nlog.dirs={}\nzookeeper.connect={zookeeper}\n\
-             zookeeper.connection.timeout.ms=60000\ncontrolled.shutdown.enable=true\n\
+             zookeeper.connection.timeout.ms=60000\nzookeeper.session.timeout.ms=4000\ncontrolled.shutdown.enable=true\n\
              unclean.leader.election.enable=false\nauto.leader.rebalance.enable=false\n\
              controlled.shutdown.retry.backoff.ms=500\nauto.create.topics.enable=false\n\
              replica.fetch.wait.max.ms=100\nreplica.fetch.backoff.ms=200\n",
@@ -171,7 +172,8 @@ fn controlled_by(zookeeper: &str, ids: &[i32]) {
     });
 }
 
-fn in_sync(ports: &[u16], topic: &str, partition: i32, ids: &[i32]) {
+/// Waits until the brokers tell that it is so, seconds after it has become so.
+fn told_in_sync(ports: &[u16], topic: &str, partition: i32, ids: &[i32]) {
     wait_until(
         &format!("{topic}/{partition} is in sync on {ids:?}"),
         LIMIT,
@@ -191,7 +193,7 @@ const PAIRS: [(&str, &str, [i32; 2]); 4] = [
 fn every_pairing_of_leader_follower_and_controller_keeps_what_was_acknowledged() {
     need!(reference());
     let dir = tempfile::tempdir().unwrap();
-    let zookeeper = ours::zookeeper(dir.path());
+    let zookeeper = ours::zookeeper_with(dir.path(), free_port(), ours::SHORT_SESSIONS);
     let connect = format!("127.0.0.1:{}", zookeeper.port);
     let mut seats: Vec<Seat> = (1..=4).map(Seat::new).collect();
     let kind = |id: i32| if id <= 2 { Kind::Genuine } else { Kind::Ours };
@@ -223,7 +225,7 @@ fn every_pairing_of_leader_follower_and_controller_keeps_what_was_acknowledged()
     // Each round: a controller of one kind, and the death of the leader that is ours, then genuine.
     for (controllers, victim) in [([1, 2], 3), ([3, 4], 1)] {
         for (topic, _, replicas) in PAIRS {
-            in_sync(&ports, topic, 0, &replicas);
+            told_in_sync(&ports, topic, 0, &replicas);
         }
         controlled_by(&connect, &controllers);
         send_some(&seats, &mut sent);
@@ -232,7 +234,7 @@ fn every_pairing_of_leader_follower_and_controller_keeps_what_was_acknowledged()
         send_some(&seats, &mut sent);
         seats[place].start(kind(victim), &connect);
         for (topic, _, replicas) in PAIRS {
-            in_sync(&ports, topic, 0, &replicas);
+            told_in_sync(&ports, topic, 0, &replicas);
         }
         send_some(&seats, &mut sent);
     }
@@ -266,7 +268,7 @@ fn describes_alike(zookeeper: &str) {
 fn a_cluster_is_swapped_to_ours_and_back_on_the_same_directories_while_it_is_written_to() {
     need!(reference());
     let dir = tempfile::tempdir().unwrap();
-    let zookeeper = ours::zookeeper(dir.path());
+    let zookeeper = ours::zookeeper_with(dir.path(), free_port(), ours::SHORT_SESSIONS);
     let connect = format!("127.0.0.1:{}", zookeeper.port);
     let mut seats: Vec<Seat> = (0..3).map(Seat::new).collect();
     for seat in &mut seats {
@@ -287,9 +289,7 @@ fn a_cluster_is_swapped_to_ours_and_back_on_the_same_directories_while_it_is_wri
         "--config",
         "min.insync.replicas=2",
     ]);
-    for partition in 0..2 {
-        in_sync(&ports, "t", partition, &[0, 1, 2]);
-    }
+    wait_in_sync(&connect, &["t"], &[0, 1, 2]);
     let stop = Arc::new(AtomicBool::new(false));
     let acknowledged = Arc::new(AtomicU64::new(0));
     let writer = std::thread::spawn({
@@ -308,9 +308,7 @@ fn a_cluster_is_swapped_to_ours_and_back_on_the_same_directories_while_it_is_wri
             seat.stop();
             goes_on();
             seat.start(kind, &connect);
-            for partition in 0..2 {
-                in_sync(&ports, "t", partition, &[0, 1, 2]);
-            }
+            wait_in_sync(&connect, &["t"], &[0, 1, 2]);
             goes_on();
         }
     }
@@ -347,7 +345,7 @@ fn write(ports: &[u16], stop: &AtomicBool, acknowledged: &AtomicU64) {
             // Not the leader any more, or gone.
             _ => {
                 *place = None;
-                std::thread::yield_now();
+                pause();
             }
         }
     }

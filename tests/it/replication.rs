@@ -10,8 +10,9 @@ use bytes::Bytes;
 use kafka::message::Codec;
 use kafka::metrics::Shown;
 use kafka::util::clock::Clock;
-use kafka::zookeeper::{Session, SessionSettings};
+use kafka::zookeeper::{Session, SessionSettings, paths};
 
+use crate::support::cluster::{session, wait_in_sync};
 use crate::support::dev_cluster::Cluster;
 use crate::support::wire::{Wire, set, wait_leaders};
 use crate::support::{free_port, ours, wait_for, wait_until, wait_until_async};
@@ -45,13 +46,15 @@ fn state(port: u16) -> Option<(i32, Vec<i32>)> {
 #[test]
 fn two_replicas_agree_and_either_may_die_and_return() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let zookeeper = ours::zookeeper(dirs[0].path());
+    // A dead broker's session ends soon.
+    let zookeeper = ours::zookeeper_with(dirs[0].path(), free_port(), ours::SHORT_SESSIONS);
     let connect = format!("127.0.0.1:{}", zookeeper.port);
     let ports = [free_port(), free_port()];
     let start = |id: usize| {
         let more = format!(
             "broker.id={id}\nreplica.lag.time.max.ms=2000\nzookeeper.session.timeout.ms=2000\ndefault.replication.factor=2\n\
-             controlled.shutdown.enable=true\nreplica.fetch.wait.max.ms=100\nunclean.leader.election.enable=false\nmin.insync.replicas=1"
+             controlled.shutdown.enable=true\nreplica.fetch.wait.max.ms=100\nunclean.leader.election.enable=false\nmin.insync.replicas=1\n\
+             auto.leader.rebalance.enable=false"
         );
         ours::broker_on(dirs[id].path(), &connect, ports[id], &more)
     };
@@ -108,7 +111,7 @@ fn two_replicas_agree_and_either_may_die_and_return() {
         }
         // It comes back, copies what it missed, and takes over when the leader dies.
         brokers[follower] = Some(start(follower));
-        both(ports[leader]);
+        wait_in_sync(&connect, &["t"], &[0, 1]);
         assert_eq!(
             wire.produce("t", 0, one(count), -1),
             Ok((0, i64::try_from(count).unwrap()))
@@ -127,9 +130,10 @@ fn two_replicas_agree_and_either_may_die_and_return() {
         );
         count += 1;
         brokers[leader] = Some(start(leader));
-        both(ports[follower]);
+        wait_in_sync(&connect, &["t"], &[0, 1]);
         leader = follower;
     }
+    both(ports[leader]);
     let all = wire.read_all("t", 0, 0).unwrap();
     let values: Vec<_> = all
         .iter()
@@ -218,10 +222,10 @@ async fn an_unclean_election_is_as_the_topic_says_and_its_losses_are_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tail_that_was_never_committed_goes_without_a_loss() {
     let setting = [("min.insync.replicas", "2")];
-    // Sessions outlast what happens in the beginning.
+    // Sessions outlast what happens in the beginning, and end when they are told to.
     let builder = Cluster::builder()
         .brokers(3)
-        .setting("zookeeper.session.timeout.ms", "15000");
+        .setting("zookeeper.session.timeout.ms", "60000");
     let mut cluster = builder.setting("replica.lag.time.max.ms", "30000").start().await;
     cluster.create_topic("t", &[0, 1, 2], &setting).await;
     append(&cluster, 0, "t", &["a", "b"], -1);
@@ -231,6 +235,7 @@ async fn a_tail_that_was_never_committed_goes_without_a_loss() {
     append(&cluster, 0, "t", &["alone", "again"], 1);
     assert_eq!(cluster.state("t").await, Some((0, vec![0, 1, 2])));
     cluster.0.kill_broker(0).await;
+    end_registrations(&cluster, &[0, 1, 2]).await;
 
     cluster.0.start_broker(1).await.unwrap();
     cluster.0.start_broker(2).await.unwrap();
@@ -251,6 +256,16 @@ async fn a_tail_that_was_never_committed_goes_without_a_loss() {
     assert_eq!(cluster.meter(0, "TruncatedMessagesPerSec"), 2);
     assert_eq!(cluster.meter(0, "LostMessagesPerSec"), 0);
     cluster.0.stop().await;
+}
+
+/// Takes away what ZooKeeper takes away when the sessions of these brokers, which are dead, expire.
+async fn end_registrations(cluster: &Cluster, ids: &[i32]) {
+    let nodes = session(&cluster.0.zookeeper_connect()).await;
+    let brokers = ids.iter().map(|id| paths::broker(*id));
+    for path in brokers.chain([paths::CONTROLLER.to_owned()]) {
+        nodes.delete(&path, -1).await.unwrap();
+    }
+    nodes.close().await;
 }
 
 async fn wait_leader(cluster: &Cluster, topic: &str) -> (i32, Vec<i32>) {

@@ -1,17 +1,18 @@
 //! A ZooKeeper and a broker of one make, and the console programs of either make for it.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use kafka::client::HostPort;
 use kafka::util::clock::Clock;
-use kafka::zookeeper::{Session, SessionSettings};
+use kafka::zookeeper::{Session, SessionSettings, paths, znodes};
 
 use super::program::{launcher, run, text};
 use super::wire::wait_leaders;
-use super::{genuine, ours};
+use super::{free_port, genuine, ours, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -62,7 +63,7 @@ impl Cluster {
     pub fn start_with(dir: &Path, whose: Whose, more: &str) -> Cluster {
         match whose {
             Ours => {
-                let zk = ours::zookeeper(dir);
+                let zk = ours::zookeeper_with(dir, free_port(), ours::SHORT_SESSIONS);
                 let zookeeper = format!("127.0.0.1:{}", zk.port);
                 let broker = ours::broker(dir, &zookeeper, more);
                 Cluster {
@@ -73,7 +74,7 @@ impl Cluster {
                 }
             }
             Genuine => {
-                let zk = genuine::zookeeper(dir);
+                let zk = genuine::zookeeper_with(dir, ours::SHORT_SESSIONS);
                 let zookeeper = format!("127.0.0.1:{}", zk.port);
                 let broker = genuine::broker(dir, &zookeeper, more);
                 Cluster {
@@ -172,4 +173,35 @@ pub async fn session(zookeeper: &str) -> Session {
     Session::connect(zookeeper, settings, Clock::system())
         .await
         .expect("ZooKeeper is there")
+}
+
+/// Waits until it stands in ZooKeeper that these brokers, and no others, are the in-sync replicas of each partition
+/// of these topics. Clients are told some seconds later.
+#[track_caller]
+pub fn wait_in_sync(zookeeper: &str, topics: &[&str], ids: &[i32]) {
+    let runtime = tokio::runtime::Runtime::new().expect("threads can be had");
+    let nodes = runtime.block_on(session(zookeeper));
+    let is_so = async |topic: &str| {
+        let partitions = nodes.children(&paths::topic_partitions(topic)).await;
+        let Some((partitions, _)) = partitions.expect("ZooKeeper answers") else {
+            return false;
+        };
+        for partition in &partitions {
+            let partition = partition.parse().expect("a number");
+            let node = nodes.get(&paths::partition_state(topic, partition)).await;
+            let Some(node) = node.expect("ZooKeeper answers") else {
+                return false;
+            };
+            let state = znodes::leader_and_isr::decode(&node.data.unwrap_or_default(), node.stat.version);
+            let isr: BTreeSet<i32> = state.expect("a state").isr.iter().map(|id| id.0).collect();
+            if !isr.into_iter().eq(ids.iter().copied()) {
+                return false;
+            }
+        }
+        !partitions.is_empty()
+    };
+    wait_until(&format!("{ids:?} are in sync in {topics:?}"), LIMIT, || {
+        topics.iter().all(|topic| runtime.block_on(is_so(topic)))
+    });
+    runtime.block_on(nodes.close());
 }

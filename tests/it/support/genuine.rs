@@ -69,13 +69,19 @@ pub struct ZooKeeper {
 /// Starts a genuine ZooKeeper on a data directory.
 #[track_caller]
 pub fn zookeeper(dir: &Path) -> ZooKeeper {
+    zookeeper_with(dir, "")
+}
+
+/// As [`zookeeper`]; `more` are further lines of its properties.
+#[track_caller]
+pub fn zookeeper_with(dir: &Path, more: &str) -> ZooKeeper {
     let port = super::free_port();
     let config = dir.join("genuine-zookeeper.properties");
     let data = dir.join("zookeeper");
     std::fs::write(
         &config,
         format!(
-            "dataDir={}\nclientPort={port}\nmaxClientCnxns=0\n",
+            "dataDir={}\nclientPort={port}\nmaxClientCnxns=0\n{more}\n",
             data.display()
         ),
     )

@@ -71,7 +71,7 @@ pub async fn wait_until_async<F: Future<Output = bool>>(
 }
 
 /// The one pause between two looks at a condition.
-fn pause() {
+pub fn pause() {
     std::thread::sleep(Duration::from_millis(10));
 }
 
