@@ -262,7 +262,7 @@ fn member(cluster: &Cluster, whose: Whose, dir: &Path, name: &str) -> Program {
     let config = dir.join(format!("{name}.properties"));
     let text = format!(
         "group.id=shared\nconsumer.id={name}\nauto.commit.interval.ms=200\nrebalance.backoff.ms=300\n\
-         zookeeper.session.timeout.ms=6000\nrebalance.max.retries=20\n"
+         zookeeper.session.timeout.ms=3000\nrebalance.max.retries=20\n"
     );
     std::fs::write(&config, text).unwrap();
     let config = config.display().to_string();

@@ -16,8 +16,8 @@ use crate::consumer::{QUICK, send, settings};
 use crate::support::cluster::{Cluster, Whose, session};
 use crate::support::ours::{self, Server};
 use crate::support::program::{Program, launcher, run, text};
-use crate::support::wait_until;
 use crate::support::wire::Wire;
+use crate::support::{free_port, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -39,7 +39,7 @@ fn command(
     } else {
         format!(
             "zookeeper.connect={}\ngroup.id=mirror\nauto.offset.reset=smallest\nconsumer.timeout.ms=100\n\
-             zookeeper.session.timeout.ms=6000\nrebalance.backoff.ms=1000\nrebalance.max.retries=20\n",
+             zookeeper.session.timeout.ms=3000\nrebalance.backoff.ms=1000\nrebalance.max.retries=20\n",
             source.zookeeper
         )
     };
@@ -149,6 +149,10 @@ fn catch_up(what: &str, load: &Load, target: &Cluster, topic: &str) {
     });
 }
 
+fn broker_settings() -> String {
+    format!("{QUICK}\nzookeeper.session.timeout.ms=2000")
+}
+
 /// A cluster whose broker can be killed and started again.
 struct Side {
     cluster: Cluster,
@@ -159,9 +163,10 @@ struct Side {
 impl Side {
     fn start(topic: &str) -> Side {
         let dir = tempfile::tempdir().unwrap();
-        let zookeeper = ours::zookeeper(dir.path());
+        // The session of a broker that was killed ends soon.
+        let zookeeper = ours::zookeeper_with(dir.path(), free_port(), ours::SHORT_SESSIONS);
         let connect = format!("127.0.0.1:{}", zookeeper.port);
-        let broker = ours::broker(dir.path(), &connect, QUICK);
+        let broker = ours::broker(dir.path(), &connect, &broker_settings());
         let cluster = Cluster::of(zookeeper, connect, broker.port);
         cluster.create(topic, 1);
         Side { cluster, broker, dir }
@@ -171,7 +176,7 @@ impl Side {
     fn bounce(&mut self) {
         self.broker.program.kill();
         let (connect, port) = (&self.cluster.zookeeper, self.cluster.port);
-        self.broker = ours::broker_on(self.dir.path(), connect, port, QUICK);
+        self.broker = ours::broker_on(self.dir.path(), connect, port, &broker_settings());
     }
 }
 

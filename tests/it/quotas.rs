@@ -9,7 +9,7 @@ use kafka::protocol::{Request, fetch, frame_request, produce};
 
 use crate::support::program::{Program, launcher, run, text};
 use crate::support::wire::{Wire, produce_request, set, wait_leaders};
-use crate::support::{genuine, ours, reference, wait_until};
+use crate::support::{free_port, genuine, ours, reference, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -176,9 +176,11 @@ fn the_genuine_broker_holds_back_as_these_tests_expect() {
 #[test]
 fn our_broker_holds_back_as_the_genuine_one() {
     let dir = tempfile::tempdir().unwrap();
-    let zookeeper = ours::zookeeper(dir.path());
+    // The session of a broker that was killed ends soon.
+    let zookeeper = ours::zookeeper_with(dir.path(), free_port(), ours::SHORT_SESSIONS);
     let connect = format!("localhost:{}", zookeeper.port);
-    let mut broker = ours::broker(dir.path(), &connect, BROKER);
+    let settings = format!("{BROKER}zookeeper.session.timeout.ms=2000\n");
+    let mut broker = ours::broker(dir.path(), &connect, &settings);
     let mut bench = Bench {
         port: broker.port,
         connect: &connect,
@@ -193,7 +195,7 @@ fn our_broker_holds_back_as_the_genuine_one() {
     // What ZooKeeper holds is known from the start.
     let port = broker.port;
     broker.program.kill();
-    let broker = ours::broker_on(dir.path(), &connect, port, BROKER);
+    let broker = ours::broker_on(dir.path(), &connect, port, &settings);
     let known = "Changing quota for clientId privileged to 1000001";
     assert!(broker.program.stdout().iter().any(|line| line.contains(known)));
 }

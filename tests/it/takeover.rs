@@ -22,7 +22,8 @@ const DATA: &str = "data";
 const SETTINGS: &str = "offsets.topic.num.partitions=2\noffsets.topic.replication.factor=1\n\
                         log.segment.bytes=3000\nlog.index.interval.bytes=200\nlog.index.size.max.bytes=800\n\
                         log.cleaner.backoff.ms=200\nlog.cleaner.min.cleanable.ratio=0.01\n\
-                        log.cleaner.dedupe.buffer.size=4000000\n";
+                        log.cleaner.dedupe.buffer.size=4000000\n\
+                        zookeeper.session.timeout.ms=3000\n";
 /// Topics whose every message stays, how many partitions they have, and their sets' codec.
 const TOPICS: [(&str, i32, Codec); 4] = [
     ("plain", 2, Codec::None),
@@ -75,11 +76,11 @@ impl Stage<'_> {
     fn start(dir: &Path, whose: Whose, port: u16, before: Option<End>) -> Stage<'_> {
         let (zookeeper, zk_port) = match whose {
             Ours => {
-                let zk = ours::zookeeper(dir);
+                let zk = ours::zookeeper_with(dir, free_port(), ours::SHORT_SESSIONS);
                 (zk.program, zk.port)
             }
             Genuine => {
-                let zk = genuine::zookeeper(dir);
+                let zk = genuine::zookeeper_with(dir, ours::SHORT_SESSIONS);
                 (zk.program, zk.port)
             }
         };
@@ -260,7 +261,12 @@ impl Stage<'_> {
         topic: &str,
     ) -> BTreeSet<String> {
         let config = self.dir.join("consumer.properties");
-        std::fs::write(&config, format!("group.id={group}\n")).unwrap();
+        // A broker that is killed at once may not have heard that the last member left.
+        let session = match group {
+            "new" => "session.timeout.ms=6000\n",
+            _ => "",
+        };
+        std::fs::write(&config, format!("group.id={group}\n{session}")).unwrap();
         let count = if topic == "plain" { 2 * MESSAGES } else { MESSAGES };
         let mut command = match whose {
             Ours => launcher("kafka-console-consumer"),

@@ -25,7 +25,8 @@ struct Live {
 }
 
 const LIVE: &str = "log.segment.bytes=1000\nlog.cleaner.backoff.ms=50\nlog.cleaner.min.cleanable.ratio=0.1\n\
-                    log.cleaner.threads=2\nlog.segment.delete.delay.ms=100\ndelete.topic.enable=true";
+                    log.cleaner.threads=2\nlog.segment.delete.delay.ms=100\ndelete.topic.enable=true\n\
+                    zookeeper.session.timeout.ms=2000";
 
 impl Live {
     fn configure(&self, change: &str) {
@@ -91,7 +92,8 @@ impl Live {
 #[test]
 fn a_running_broker_compacts_topics_as_their_policy_says_and_survives_kills() {
     let dir = tempfile::tempdir().unwrap();
-    let zookeeper = ours::zookeeper(dir.path());
+    // The session of a broker that was killed ends soon.
+    let zookeeper = ours::zookeeper_with(dir.path(), free_port(), ours::SHORT_SESSIONS);
     let connect = format!("127.0.0.1:{}", zookeeper.port);
     let port = free_port();
     let mut live = Live {

@@ -9,7 +9,7 @@ use kafka::message::Codec;
 use super::client::{Client, LIMIT, wait_coordinator};
 use crate::support::program::{Program, launcher};
 use crate::support::wire::{Wire, set, wait_leaders};
-use crate::support::{genuine, ours, reference, wait_until};
+use crate::support::{free_port, genuine, ours, reference, wait_until};
 
 /// A running old console consumer of the group `old`.
 fn consumer(mut command: Command, dir: &Path, zookeeper: u16, more: &str, arguments: &[&str]) -> Program {
@@ -77,9 +77,10 @@ impl Case {
 fn old_consumers_keep_their_positions_in_the_offsets_topic_and_in_both_places() {
     need!(reference());
     let dir = tempfile::tempdir().unwrap();
-    let zookeeper = ours::zookeeper(dir.path());
+    // The session of a broker that was killed ends soon.
+    let zookeeper = ours::zookeeper_with(dir.path(), free_port(), ours::SHORT_SESSIONS);
     let connect = format!("127.0.0.1:{}", zookeeper.port);
-    let settings = "num.partitions=2\noffsets.topic.num.partitions=2";
+    let settings = "num.partitions=2\noffsets.topic.num.partitions=2\nzookeeper.session.timeout.ms=2000";
     let broker = ours::broker(dir.path(), &connect, settings);
     let mut case = Case {
         dir,

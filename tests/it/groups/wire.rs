@@ -5,8 +5,8 @@ use kafka::protocol::offset_commit::OffsetCommitPartition;
 
 use super::client::{Client, LIMIT, simple_commit, wait_coordinator};
 use crate::support::ours::{self, Pair};
-use crate::support::wait_until;
 use crate::support::wire::{Wire, wait_leaders};
+use crate::support::{free_port, wait_until};
 
 struct Case {
     dir: tempfile::TempDir,
@@ -18,8 +18,11 @@ impl Case {
     /// One broker with a topic `t`.
     fn start(more: &str) -> Case {
         let dir = tempfile::tempdir().unwrap();
-        let zookeeper = ours::zookeeper(dir.path());
-        let more = format!("num.partitions=2\noffsets.topic.num.partitions=3\n{more}");
+        // The session of a broker that was killed ends soon.
+        let zookeeper = ours::zookeeper_with(dir.path(), free_port(), ours::SHORT_SESSIONS);
+        let more = format!(
+            "num.partitions=2\noffsets.topic.num.partitions=3\nzookeeper.session.timeout.ms=2000\n{more}"
+        );
         let broker = ours::broker(dir.path(), &format!("127.0.0.1:{}", zookeeper.port), &more);
         wait_leaders(broker.port, "t", LIMIT);
         Case {
