@@ -85,11 +85,12 @@ struct Fetcher {
 }
 
 impl ReplicaManager {
-    /// Keeps a fetcher for each leader that something here follows.
+    /// Keeps a fetcher for each leader that something here follows, until `stop` or the broker has left.
     pub(super) async fn keep_fetchers(self: Arc<Self>, mut stop: Stop) {
         let mut tasks: JoinSet<Key> = JoinSet::new();
         let mut running: Vec<Key> = Vec::new();
         let mut roles = self.roles.subscribe();
+        let mut copying = self.copying();
         loop {
             roles.borrow_and_update();
             for key in self.fetchers_needed() {
@@ -100,6 +101,7 @@ impl ReplicaManager {
             }
             tokio::select! {
                 () = stop.wait() => break,
+                () = copying.wait() => break,
                 _ = roles.changed() => {}
                 Some(ended) = tasks.join_next() => match ended {
                     Ok(key) => running.retain(|k| *k != key),

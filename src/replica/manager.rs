@@ -25,6 +25,7 @@ use super::handover::Handovers;
 use super::high_watermarks::HighWatermarks;
 use super::isr_keeper::Proposals;
 use super::isr_store::Store;
+use super::leaving::Leaving;
 use super::partition::Partition;
 use super::settings::ReplicaSettings;
 use super::standing::{Change, Decision, Role};
@@ -103,6 +104,7 @@ pub struct ReplicaManager {
     pub(super) roles: watch::Sender<u64>,
     pub(super) meters: Meters,
     pub(super) fetchers: Running,
+    pub(super) leaving: Leaving,
     partitions: RwLock<Partitions>,
     high_watermarks: HighWatermarks,
     /// Held while roles change: one controller's word at a time.
@@ -156,6 +158,7 @@ impl ReplicaManager {
             proposals: Proposals::default(),
             handovers: Handovers::default(),
             roles: watch::Sender::new(0),
+            leaving: Leaving::default(),
             partitions: RwLock::default(),
             controller: Mutex::new(ControllerEpoch(0)),
         }))
@@ -369,6 +372,7 @@ impl ReplicaManager {
             }
         })?;
         let epoch = decision.state.leader_epoch;
+        let led = partition.role() == Role::Leader;
         match partition.take(log, &decision, checkpoint, self.clock.now())? {
             Change::Leads(missing) => {
                 info!(target: "state.change.logger", "Broker {me} leads partition {id} from epoch {epoch} on");
@@ -380,6 +384,9 @@ impl ReplicaManager {
             }
             Change::Follows => {
                 info!(target: "state.change.logger", "Broker {me} follows broker {leader} in partition {id} from epoch {epoch} on");
+                if led && self.is_leaving() {
+                    partition.stop_following();
+                }
             }
             Change::StillLeads | Change::StillFollows => {}
         }

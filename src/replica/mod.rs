@@ -28,6 +28,7 @@ mod handover;
 mod high_watermarks;
 mod isr_keeper;
 mod isr_store;
+mod leaving;
 mod manager;
 mod offline;
 mod partition;

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::isr_store::{Outcome, Store};
 use super::partition::Round;
+use super::standing::Role;
 use super::*;
 use crate::cluster::{
     BrokerId, ControllerEpoch, LeaderAndIsr, LeaderEpoch, MetadataImage, SecurityProtocol, TopicPartition,

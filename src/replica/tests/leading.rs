@@ -339,6 +339,25 @@ async fn a_follower_that_lags_leaves_and_what_waited_for_it_is_answered() {
 }
 
 #[tokio::test]
+async fn a_broker_that_leaves_does_not_copy_what_it_led_and_at_last_nothing() {
+    let case = Case::new();
+    let role = || case.replicas.get("t", 0).unwrap().role();
+    case.decide(2, 0, &[1, 2], &[1, 2, 3]).await.unwrap();
+    case.replicas.begin_leaving();
+    case.decide(3, 1, &[1, 3], &[1, 2, 3]).await.unwrap();
+    assert_eq!(role(), Role::Follower(BrokerId(3)), "it is in sync still");
+    case.decide(1, 2, &[1, 3], &[1, 2, 3]).await.unwrap();
+    case.decide(3, 3, &[3], &[1, 2, 3]).await.unwrap();
+    assert_eq!(role(), Role::Follower(BrokerId::NONE));
+
+    let stop = Shutdown::new();
+    let copying = tokio::spawn(case.replicas.clone().keep_fetchers(stop.stop()));
+    case.decide(3, 4, &[1, 3], &[1, 2, 3]).await.unwrap();
+    case.replicas.stop_copying();
+    copying.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_write_that_came_second_takes_over_the_version_that_stands_there() {
     let case = Case::started();
     case.decide(1, 3, &[1], &[1, 2, 3]).await.unwrap();

@@ -109,11 +109,18 @@ impl Parts {
         }
         if let (Some(settings), Some(zookeeper)) = (&self.leave, &self.zookeeper) {
             self.enter(State::ControlledShutdown);
+            let replicas = self.replicas.as_ref().map(|replicas| &replicas.manager);
+            if let Some(replicas) = replicas {
+                replicas.begin_leaving();
+            }
             tokio::select! {
                 () = controlled_shutdown::leave(settings, zookeeper, &self.clock) => {}
                 () = self.clock.sleep(leave) => {
                     warn!(target: TARGET, "[Kafka Server {id}], no time to hand all leaderships over");
                 }
+            }
+            if let Some(replicas) = replicas {
+                replicas.stop_copying();
             }
         }
         self.enter(State::ShuttingDown);
