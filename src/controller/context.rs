@@ -107,8 +107,9 @@ pub struct Context {
     pub rules: Rules,
     /// Registered brokers, those that are shutting down included.
     pub brokers: BTreeMap<BrokerId, LiveBroker>,
-    /// Brokers that asked to go; each stays until its registration is gone.
-    pub shutting_down: BTreeSet<BrokerId>,
+    /// Brokers that asked to go, and since when those who stay are asked for a sign of life; each stays until its
+    /// registration is gone.
+    pub shutting_down: BTreeMap<BrokerId, u64>,
     /// Brokers that are being taken for gone though they are back already (a bounce between two looks):
     /// nobody is elected over their heads.
     pub returning: BTreeSet<BrokerId>,
@@ -146,7 +147,7 @@ impl Context {
 
     /// Whether the broker is registered and not shutting down: it may be given leaderships.
     pub fn is_live(&self, id: BrokerId) -> bool {
-        self.is_registered(id) && !self.shutting_down.contains(&id)
+        self.is_registered(id) && !self.shutting_down.contains_key(&id)
     }
 
     /// Whether the broker has given a sign of life for that moment or a later one.

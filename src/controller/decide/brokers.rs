@@ -56,7 +56,7 @@ pub fn failed(context: &mut Context, gone: &[BrokerId], returning: &[BrokerId]) 
     let leaving: Vec<BrokerId> = gone
         .iter()
         .copied()
-        .filter(|id| context.shutting_down.remove(id))
+        .filter(|id| context.shutting_down.remove(id).is_some())
         .collect();
     info!(target: CONTROLLER,
         "[Controller {}]: Removed {} from list of shutting down brokers.", context.me, Ids(&leaving));
@@ -89,9 +89,7 @@ pub fn failed(context: &mut Context, gone: &[BrokerId], returning: &[BrokerId]) 
     // A partition with several replicas on brokers that are gone is decided once.
     let mut seen = BTreeSet::new();
     plan.aims.retain(|(at, _)| seen.insert(at.clone()));
-    let released = trust::released(context).into_iter();
-    plan.aims
-        .extend(released.filter(|(at, aim)| !aim.elects() || !seen.contains(at)));
+    trust::release(context, &mut plan, |at, aim| !aim.elects() || !seen.contains(at));
     reassign::brokers_failed(context, gone);
     plan.merge(deletion::brokers_failed(context, gone));
     plan
@@ -132,9 +130,9 @@ pub fn started(
     }
     plan.aims = leaderless(context);
     let leaderless: BTreeSet<_> = plan.aims.iter().map(|(at, _)| at.clone()).collect();
-    let released = trust::released(context).into_iter();
-    plan.aims
-        .extend(released.filter(|(at, aim)| !aim.elects() || !leaderless.contains(at)));
+    trust::release(context, &mut plan, |at, aim| {
+        !aim.elects() || !leaderless.contains(at)
+    });
     plan.merge(deletion::brokers_started(context, &ids));
     plan
 }
@@ -173,8 +171,8 @@ pub enum ControlledShutdownError {
     FormerLife(BrokerId),
 }
 
-/// A broker wants to go: its leaderships move and it leaves every ISR, all in one plan. Partitions
-/// with a single replica stay where they are.
+/// A broker wants to go: its leaderships move and it leaves every ISR, all in one plan, when one that stays has given a sign
+/// of life ([`trust`]). Partitions with a single replica stay where they are.
 ///
 /// # Errors
 /// See [`ControlledShutdownError`].
@@ -193,7 +191,8 @@ pub fn leaves(
         return Err(refusal);
     }
     info!(target: CONTROLLER, "[Controller {}]: Shutting down broker {id}", context.me);
-    context.shutting_down.insert(id);
+    context.moment += 1;
+    context.shutting_down.insert(id, context.moment);
     let mut plan = Plan::default();
     for (at, _) in replicas_on(context, &[id]) {
         let Some(partition) = context.partition(&at) else {
@@ -205,10 +204,13 @@ pub fn leaves(
         if partition.leader() != id {
             context.move_replica(&at, id, ReplicaState::Offline);
         }
-        // Also where it led: it would follow the new leader and be taken in again by that. One that still
-        // leads heeds it not.
-        plan.after.stop_replica(id, &at, false);
-        plan.aims.push((at, Aim::Leave(id)));
+        let aim = Aim::Leave(id);
+        if trust::waits_for(context, &at, &aim).is_none() {
+            trust::wish(&mut plan, at, aim);
+        } else {
+            plan.before.update_brokers();
+            plan.aims.push((at, aim));
+        }
     }
     Ok(plan)
 }

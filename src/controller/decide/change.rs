@@ -92,13 +92,22 @@ pub(super) fn of(context: &Context, at: &TopicPartition, aim: &Aim) -> Result<Op
             let choice = leader::controlled_shutdown(context, at, leadership)?;
             Ok(led(choice, assigned()))
         }
-        Aim::Leave(id) => Ok(without(&[*id], leadership).map(|(leader, isr)| Change {
-            expect,
-            leader,
-            isr,
-            receivers: assigned().into_iter().filter(|other| other != id).collect(),
-            unclean: false,
-        })),
+        Aim::Leave(id) => {
+            let mut others = leadership.isr.iter().filter(|other| *other != id);
+            if !others.any(|other| context.is_registered(*other)) {
+                return Err(Refusal::StateChangeFailed(format!(
+                    "No other replica in ISR {} for {at} is registered besides broker {id}, which shuts down",
+                    Ids(&leadership.isr)
+                )));
+            }
+            Ok(without(&[*id], leadership).map(|(leader, isr)| Change {
+                expect,
+                leader,
+                isr,
+                receivers: assigned().into_iter().filter(|other| other != id).collect(),
+                unclean: false,
+            }))
+        }
         Aim::LeadAmong(new) => {
             let choice = leader::reassigned(context, at, new, leadership)?;
             Ok(led(choice, assigned()))

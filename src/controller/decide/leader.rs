@@ -135,7 +135,7 @@ pub fn controlled_shutdown(
     at: &TopicPartition,
     leadership: &LeaderAndIsr,
 ) -> Result<Choice, Refusal> {
-    let stays = |id: &BrokerId| !context.shutting_down.contains(id);
+    let stays = |id: &BrokerId| !context.shutting_down.contains_key(id);
     let isr: Vec<BrokerId> = leadership.isr.iter().copied().filter(stays).collect();
     match isr.iter().find(|id| context.is_live(**id)) {
         Some(leader) => Ok(Choice {
@@ -146,7 +146,7 @@ pub fn controlled_shutdown(
         None => Err(Refusal::StateChangeFailed(format!(
             "No other replicas in ISR {} for {at} besides shutting down brokers {}",
             Ids(&leadership.isr),
-            super::super::context::List(context.shutting_down.iter())
+            super::super::context::List(context.shutting_down.keys())
         ))),
     }
 }

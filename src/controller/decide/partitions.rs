@@ -47,15 +47,16 @@ pub fn decide(context: &mut Context, aims: Vec<(TopicPartition, Aim)>) -> Vec<St
         if context.is_deleting(&at.topic) {
             continue;
         }
-        let question = trust::in_question(context, &at);
-        if let Some(ids) = question.filter(|_| !matches!(aim, Aim::Evict(_))) {
+        if let Some(ids) = trust::waits_for(context, &at, &aim) {
             trace!(target: STATE_CHANGE,
-                "Controller {} epoch {} waits with partition {at}: none of the ISR but [{}], which went or came back, has answered yet",
+                "Controller {} epoch {} waits with partition {at}: none of the ISR but [{}], which went, came back or want to go, has answered yet",
                 context.me, context.epoch, Ids(&ids));
             waiting += 1;
             let awaiting = context.awaiting.entry(at).or_default();
             if !awaiting.contains(&aim) {
-                awaiting.push(aim);
+                // What else is wished is decided beside a living leader.
+                let place = if aim.elects() { 0 } else { awaiting.len() };
+                awaiting.insert(place, aim);
             }
             continue;
         }

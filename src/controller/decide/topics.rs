@@ -66,6 +66,6 @@ pub fn isr_changed(context: &mut Context, states: Vec<(TopicPartition, LeaderAnd
             plan.after.update_metadata(&at);
         }
     }
-    plan.aims = trust::released(context);
+    trust::release(context, &mut plan, |_, _| true);
     plan
 }

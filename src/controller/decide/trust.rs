@@ -8,7 +8,7 @@
 //! Neither is put out of the set before one that stays has given a sign of life since: who stays may be registered and
 //! dead, and to lose what it had not synced. So nothing is decided about the partition until it has answered something that was
 //! sent after that, and then the doubted and the gone leave the set by the very write that decides. If it goes instead, they are
-//! as good as any.
+//! as good as any. So it is with a broker that wants to go.
 //!
 //! Nothing may be written that names a doubted member again, or one that is gone and may be back already, as the next
 //! controller would compare its registration with that; and a doubted member that its leader has taken in meanwhile, having
@@ -112,6 +112,23 @@ pub(super) fn in_question(context: &Context, at: &TopicPartition) -> Option<Vec<
     (!members.gone.is_empty() && members.are_in_question(context)).then_some(members.gone)
 }
 
+/// Those on whose account a wish must wait: as [`in_question`], and a broker that wants to go, too, leaves when one that
+/// stays has given a sign of life since.
+pub(super) fn waits_for(context: &Context, at: &TopicPartition, aim: &Aim) -> Option<Vec<BrokerId>> {
+    let leaves = |id: &BrokerId| {
+        let mut members = members(context, at)?;
+        members.since = *context.shutting_down.get(id)?;
+        members.stay.retain(|member| context.is_live(*member));
+        members.are_in_question(context).then(|| vec![*id])
+    };
+    match aim {
+        // It has been settled.
+        Aim::Evict(_) => None,
+        Aim::Leave(id) => in_question(context, at).or_else(|| leaves(id)),
+        _ => in_question(context, at),
+    }
+}
+
 /// Whether the broker is the leader and doubted: it is not told that it leads before nobody better is there.
 pub(super) fn leads_no_more(context: &Context, at: &TopicPartition, id: BrokerId) -> bool {
     let leads = context.partition(at).is_some_and(|p| p.leader() == id);
@@ -141,15 +158,33 @@ pub fn heard(context: &mut Context, id: BrokerId, czxid: i64, moment: u64) -> Pl
             awaiting.retain(|aim| !aim.elects());
         }
     }
-    plan.aims.extend(released(context));
+    release(context, &mut plan, |_, _| true);
     plan
 }
 
-/// The wishes that need not wait any more.
-pub(super) fn released(context: &mut Context) -> Vec<(TopicPartition, Aim)> {
-    let awaiting = std::mem::take(&mut context.awaiting).into_iter();
-    let (still, free): (Vec<_>, Vec<_>) = awaiting.partition(|(at, _)| in_question(context, at).is_some());
-    context.awaiting.extend(still);
-    let each = |(at, aims): (TopicPartition, Vec<Aim>)| aims.into_iter().map(move |aim| (at.clone(), aim));
-    free.into_iter().flat_map(each).collect()
+/// Adds the wishes that need not wait any more, those that are `wanted`.
+pub(super) fn release(
+    context: &mut Context,
+    plan: &mut Plan,
+    wanted: impl Fn(&TopicPartition, &Aim) -> bool,
+) {
+    for (at, aims) in std::mem::take(&mut context.awaiting) {
+        for aim in aims {
+            if waits_for(context, &at, &aim).is_some() {
+                context.awaiting.entry(at.clone()).or_default().push(aim);
+            } else if wanted(&at, &aim) {
+                wish(plan, at.clone(), aim);
+            }
+        }
+    }
+}
+
+/// Adds a wish that need not wait.
+pub(super) fn wish(plan: &mut Plan, at: TopicPartition, aim: Aim) {
+    if let Aim::Leave(id) = aim {
+        // Also where it led: it would follow the new leader and be taken in again by that. One that still leads heeds
+        // it not.
+        plan.after.stop_replica(id, &at, false);
+    }
+    plan.aims.push((at, aim));
 }

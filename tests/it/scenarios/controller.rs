@@ -16,6 +16,7 @@ use std::sync::Arc;
 use kafka::cluster::{
     Broker, BrokerId, ControllerEpoch, Endpoint, LeaderAndIsr, LeaderEpoch, SecurityProtocol, TopicPartition,
 };
+use kafka::controller::aim::Aim;
 use kafka::controller::batch::{Request, RequestBatch};
 use kafka::controller::context::{Context, LiveBroker};
 use kafka::controller::decide::{
@@ -36,6 +37,8 @@ struct Story {
     states: BTreeMap<TopicPartition, LeaderAndIsr>,
     /// `/config/topics`: unclean.leader.election.enable where it is overridden.
     unclean: BTreeMap<Arc<str>, bool>,
+    /// Who wants to go and has not been answered.
+    leaving: Vec<BrokerId>,
     /// Who answers only when the script says so.
     silent: BTreeSet<BrokerId>,
     /// Who was told something at which moment and has not answered.
@@ -63,6 +66,7 @@ impl Default for Story {
             assignments: BTreeMap::new(),
             states: BTreeMap::new(),
             unclean: BTreeMap::new(),
+            leaving: Vec::new(),
             silent: BTreeSet::new(),
             unanswered: BTreeMap::new(),
             stages: reassign::Reached::default(),
@@ -148,8 +152,7 @@ impl super::Core for Story {
                 match brokers::leaves(&mut self.context, id, registration) {
                     Ok(plan) => {
                         self.carry_out(plan, out);
-                        let left = brokers::still_led(&self.context, id);
-                        let _ = writeln!(out, "answer {}", names(left.iter()));
+                        self.leaving.push(id);
                     }
                     Err(e) => writeln!(out, "refuse {e}").unwrap(),
                 }
@@ -245,6 +248,7 @@ impl super::Core for Story {
             _ => panic!("no such line: {}", words.join(" ")),
         }
         self.hear(out);
+        self.answer_leaving(out);
     }
 }
 
@@ -262,6 +266,19 @@ impl Story {
                 let plan = trust::heard(&mut self.context, id, czxid, moment);
                 self.carry_out(plan, out);
                 self.move_on(out);
+            }
+        }
+    }
+
+    /// Answers brokers that want to go, once nothing of that waits.
+    fn answer_leaving(&mut self, out: &mut String) {
+        for id in std::mem::take(&mut self.leaving) {
+            let mut waiting = self.context.awaiting.values().flatten();
+            if waiting.any(|aim| *aim == Aim::Leave(id)) {
+                self.leaving.push(id);
+            } else {
+                let left = brokers::still_led(&self.context, id);
+                writeln!(out, "answer {}", names(left.iter())).unwrap();
             }
         }
     }

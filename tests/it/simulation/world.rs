@@ -81,6 +81,9 @@ enum Event {
     /// What a controller said arrives at a process.
     Word(u64, Said),
     Start(BrokerId),
+    /// A life of a broker has asked the controller of that epoch to let it go, and looks whether it has; not for longer than until
+    /// then.
+    Leaving(BrokerId, u64, Option<ControllerEpoch>, u64),
     Register(BrokerId, u64),
     /// A broker looks whether its former registration is gone, and registers some time after that.
     Await(BrokerId, u64, Option<i64>, u64),
@@ -235,6 +238,7 @@ impl World {
             | Event::Written(id, ..)
             | Event::Word(_, Said { to: id, .. })
             | Event::Register(id, _)
+            | Event::Leaving(id, ..)
             | Event::Request { to: id, .. }
             | Event::Reply { to: id, .. } => *id,
             _ => return false,
@@ -299,6 +303,7 @@ impl World {
                 let later = self.chance.between(20, 300);
                 self.soon(later, Event::Register(id, life));
             }
+            Event::Leaving(id, life, epoch, until) => self.leaving(id, life, epoch, until),
             Event::Register(id, life) => self.register(id, life),
             Event::Await(id, life, former, settling) => {
                 if former.is_some() && self.zookeeper.registered.get(&id).copied() == former {

@@ -122,14 +122,10 @@ impl World {
                 self.soon(later, Event::TakeOffice);
             }
             10 => self.with_controller(Controller::prefer),
-            11 if alive && may_trouble => {
+            11 if alive => {
                 self.tell(format!("{id} leaves"));
-                self.with_controller(|c, z| c.leaves(id, z));
-                let number = self.broker(id).lives;
-                // It closes its session when it has closed its logs.
-                if self.life(id, number).is_some() {
-                    self.die(id, 300);
-                }
+                let (number, until) = (self.broker(id).lives, self.now + 12_000);
+                self.leaving(id, number, None, until);
             }
             12 => {
                 let last = self.any_broker();
@@ -147,6 +143,29 @@ impl World {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Asks to be let go, again of a new controller, and ends when that is so. In the end without, too, unless another
+    /// has lost something: it may have nobody else to have that from.
+    pub(super) fn leaving(&mut self, id: BrokerId, number: u64, asked: Option<ControllerEpoch>, until: u64) {
+        if self.life(id, number).is_none() {
+            return;
+        }
+        let epoch = self.controller.as_ref().map(|c| c.context.epoch);
+        let answers = epoch.is_some() && epoch == asked;
+        if !answers {
+            self.with_controller(|c, z| c.leaves(id, z));
+        }
+        let let_go = answers && self.controller.as_ref().is_some_and(|c| c.has_let_go(id));
+        let missed = self.brokers.iter().any(|b| b.forgot.is_some() && b.id != id);
+        if let_go || (self.now >= until && !missed) {
+            self.tell(format!("{id} ends"));
+            // It closes its session when it has closed its logs.
+            self.die(id, 300);
+        } else {
+            let later = self.delay();
+            self.soon(later, Event::Leaving(id, number, epoch, until));
         }
     }
 
