@@ -45,8 +45,8 @@ pub fn difference(context: &Context, registered: &BTreeMap<BrokerId, LiveBroker>
     }
 }
 
-/// Takes brokers that are gone out of the context, moves their leaderships and shrinks their ISRs, these where a member that
-/// stays gives a sign of life ([`trust`]).
+/// Takes brokers that are gone out of the context, moves their leaderships and shrinks their ISRs, as soon as a member that
+/// stays has given a sign of life ([`trust`]).
 ///
 /// Every living broker hears at once who lives, also when no leadership changes. Those of the brokers
 /// that are back already, and of which [`started`] will be told next, are named by `returning`.
