@@ -41,7 +41,8 @@ pub fn needs_unclean_rule(context: &Context, partition: &Partition, leadership: 
 
 /// The offline rule, for a partition whose leader is gone.
 ///
-/// 1. The first assigned replica that lives and is in the ISR; the ISR becomes its living members.
+/// 1. The first assigned replica that lives and is in the ISR; the ISR becomes its registered members. One that is shutting
+///    down leaves it when it is let go.
 /// 2. Else one that is shutting down but still there and in the ISR: it has every acknowledged message,
 ///    where 0.9.0.1 would go on to rule 4.
 /// 3. Else nobody, if an ISR member is just coming back.
@@ -56,9 +57,10 @@ pub fn offline(
     let in_sync = |id: &BrokerId| leadership.isr.contains(id);
     let clean = |there: &dyn Fn(BrokerId) -> bool| {
         let leader = partition.replicas.iter().find(|id| there(**id) && in_sync(id))?;
+        let isr = leadership.isr.iter().copied();
         Some(Choice {
             leader: *leader,
-            isr: leadership.isr.iter().copied().filter(|id| there(*id)).collect(),
+            isr: isr.filter(|id| context.is_registered(*id)).collect(),
             unclean: false,
         })
     };
