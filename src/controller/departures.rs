@@ -7,8 +7,9 @@ use super::channels::Channels;
 use super::decide::brokers;
 use super::error::Result;
 use super::event::ShutdownReply;
+use super::plan::Plan;
 use super::reign::Reign;
-use crate::cluster::BrokerId;
+use crate::cluster::{BrokerId, TopicPartition};
 
 impl Reign {
     /// Lets the broker go; it is answered by [`answer_leaving`](Self::answer_leaving), or now if it may not go.
@@ -30,6 +31,16 @@ impl Reign {
             Err(e) => drop(reply.send(Err(e))),
         }
         Ok(())
+    }
+
+    /// Before brokers are let go that had to wait: who is in sync may have changed meanwhile.
+    pub(super) async fn read_before_leaving(&mut self, plan: &Plan) -> Result<()> {
+        let leaves = plan.aims.iter().filter(|(_, aim)| matches!(aim, Aim::Leave(_)));
+        let partitions: Vec<TopicPartition> = leaves.map(|(at, _)| at.clone()).collect();
+        match partitions.is_empty() {
+            true => Ok(()),
+            false => self.read_again(partitions).await,
+        }
     }
 
     /// Answers brokers that want to go, once what they wish does not wait for others any more.

@@ -76,6 +76,7 @@ impl Reign {
             }
             Event::Answered(Answer::Heeds(id, czxid, moment)) => {
                 let plan = trust::heard(&mut self.context, id, czxid, moment);
+                self.read_before_leaving(&plan).await?;
                 self.carry_out(plan, channels).await?;
             }
             Event::Answered(Answer::Deleted(id, partitions)) => {

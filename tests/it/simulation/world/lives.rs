@@ -122,7 +122,7 @@ impl World {
                 self.soon(later, Event::TakeOffice);
             }
             10 => self.with_controller(Controller::prefer),
-            11 if alive => {
+            11 if alive && may_trouble => {
                 self.tell(format!("{id} leaves"));
                 let (number, until) = (self.broker(id).lives, self.now + 12_000);
                 self.leaving(id, number, None, until);
