@@ -45,7 +45,7 @@ use std::time::Duration;
 use ::log::{info, warn};
 
 use crate::admin;
-use crate::cluster::{Endpoint, MetadataImage};
+use crate::cluster::{Endpoint, MetadataImage, TopicPartition};
 use crate::config::{BrokerConfig, ConfigErrors, KeeperConfig, Properties};
 use crate::keeper::{self, Keeper};
 use crate::server::{self, Broker};
@@ -229,6 +229,10 @@ impl DevCluster {
                     what: "a broker stopped",
                 })?;
             }
+            // A new controller says who leads before it tells the leaders.
+            while !self.brokers().all(|broker| leads_its_share(broker, topics)) {
+                self.settings.clock.sleep(LOOK).await;
+            }
             Ok(())
         };
         tokio::select! {
@@ -355,6 +359,19 @@ fn serves(image: &MetadataImage, brokers: usize, topics: &[(String, i32)]) -> bo
                     && known.values().all(|p| image.is_alive(p.leader_and_isr.leader))
             })
         })
+}
+
+/// Whether the broker leads those partitions of the topics that it is said to.
+fn leads_its_share(broker: &Broker, topics: &[(String, i32)]) -> bool {
+    let image = broker.metadata().borrow().clone();
+    let replicas = &broker.services().replicas;
+    topics.iter().all(|(topic, _)| {
+        let known = image.topics.get(topic.as_str()).map(|known| known.iter());
+        known.into_iter().flatten().all(|(number, p)| {
+            p.leader_and_isr.leader != broker.id()
+                || replicas.leads(&TopicPartition::new(topic.as_str(), *number))
+        })
+    })
 }
 
 fn keeper_config(settings: &DevSettings, data: &DataDir) -> Result<KeeperConfig> {

@@ -157,12 +157,16 @@ impl World {
         if !answers {
             self.with_controller(|c, z| c.leaves(id, z));
         }
-        let let_go = answers && self.controller.as_ref().is_some_and(|c| c.has_let_go(id));
+        let done = answers && self.controller.as_ref().is_some_and(|c| c.has_let_go(id));
+        let state = self.zookeeper.state.as_ref();
+        let let_go = done && state.is_none_or(|(s, _)| !s.isr.contains(&id));
         let missed = self.brokers.iter().any(|b| b.forgot.is_some() && b.id != id);
         if let_go || (self.now >= until && !missed) {
             self.tell(format!("{id} ends"));
             // It closes its session when it has closed its logs.
             self.die(id, 300);
+        } else if done {
+            self.soon(5000, Event::Leaving(id, number, None, until));
         } else {
             let later = self.delay();
             self.soon(later, Event::Leaving(id, number, epoch, until));
