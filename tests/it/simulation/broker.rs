@@ -59,6 +59,8 @@ pub struct Life {
     pub connections: BTreeMap<BrokerId, (u64, u64)>,
     /// Over which connection to each leader a fetch is on its way, there or back.
     pub fetching: BTreeMap<BrokerId, u64>,
+    /// It has asked to be let go.
+    pub leaving: bool,
     /// When it looks next who lags.
     pub next_look: Mono,
     /// Followers' fetches that wait for more.
@@ -152,6 +154,7 @@ impl Broker {
             registered: None,
             connections: BTreeMap::new(),
             fetching: BTreeMap::new(),
+            leaving: false,
             next_look: Mono::default(),
             parked: Vec::new(),
             waiting: Vec::new(),

@@ -152,6 +152,9 @@ impl World {
         if self.life(id, number).is_none() {
             return;
         }
+        if let Some(life) = self.life(id, number) {
+            life.leaving = true;
+        }
         let epoch = self.controller.as_ref().map(|c| c.context.epoch);
         let answers = epoch.is_some() && epoch == asked;
         if !answers {
@@ -188,7 +191,7 @@ impl World {
         }
     }
 
-    /// Whether what `id` forgets can be had from another that is in sync and well, and is known to have been
+    /// Whether what `id` forgets can be had from another that is in sync and well, does not want to go, and is known to have been
     /// there since the in-sync set was written: to a controller to come, one whose session was lost
     /// meanwhile looks like one that was started again.
     pub(super) fn may_forget(&self, id: BrokerId) -> bool {
@@ -198,7 +201,9 @@ impl World {
         let well = |b: &Broker| {
             b.id != id
                 && state.isr.contains(&b.id)
-                && b.life.as_ref().is_some_and(|l| l.registered.is_some())
+                && b.life
+                    .as_ref()
+                    .is_some_and(|l| l.registered.is_some() && !l.leaving)
                 && self
                     .zookeeper
                     .registered
