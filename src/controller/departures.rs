@@ -46,8 +46,7 @@ impl Reign {
     /// Answers brokers that want to go, once what they wish does not wait for others any more.
     pub(super) fn answer_leaving(&mut self) {
         for (id, reply) in std::mem::take(&mut self.leaving) {
-            let mut waiting = self.context.awaiting.values().flatten();
-            if waiting.any(|aim| *aim == Aim::Leave(id)) {
+            if brokers::waits_to_go(&self.context, id) {
                 self.leaving.push((id, reply));
             } else {
                 // Its leaderships moved also if it no longer waits.

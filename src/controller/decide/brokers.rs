@@ -89,7 +89,7 @@ pub fn failed(context: &mut Context, gone: &[BrokerId], returning: &[BrokerId]) 
     // A partition with several replicas on brokers that are gone is decided once.
     let mut seen = BTreeSet::new();
     plan.aims.retain(|(at, _)| seen.insert(at.clone()));
-    trust::release(context, &mut plan, |at, aim| !aim.elects() || !seen.contains(at));
+    trust::release(context, &mut plan);
     reassign::brokers_failed(context, gone);
     plan.merge(deletion::brokers_failed(context, gone));
     plan
@@ -129,10 +129,7 @@ pub fn started(
         }
     }
     plan.aims = leaderless(context);
-    let leaderless: BTreeSet<_> = plan.aims.iter().map(|(at, _)| at.clone()).collect();
-    trust::release(context, &mut plan, |at, aim| {
-        !aim.elects() || !leaderless.contains(at)
-    });
+    trust::release(context, &mut plan);
     plan.merge(deletion::brokers_started(context, &ids));
     plan
 }
@@ -222,6 +219,12 @@ pub fn shared_with(context: &Context, ids: &[BrokerId]) -> Vec<TopicPartition> {
         .filter(|(_, p)| p.replicas.len() > 1 && p.replicas.iter().any(|id| ids.contains(id)))
         .map(|(at, _)| at)
         .collect()
+}
+
+/// Whether a wish of the broker to go waits for others.
+pub fn waits_to_go(context: &Context, id: BrokerId) -> bool {
+    let mut waiting = context.awaiting.values().flatten();
+    waiting.any(|aim| *aim == Aim::Leave(id))
 }
 
 /// Partitions with several replicas that the broker still leads.

@@ -48,16 +48,11 @@ pub(super) fn of(context: &Context, at: &TopicPartition, aim: &Aim) -> Result<Op
     };
     let Some(leadership) = &partition.leadership else {
         return match aim {
-            Aim::Lead | Aim::Fence => create(context, at, partition).map(Some),
+            aim if aim.elects() => create(context, at, partition).map(Some),
             _ => Err(Refusal::StateChangeFailed(format!("{at} has never had a leader"))),
         };
     };
-    let registered = |ids: &[BrokerId]| -> Vec<BrokerId> {
-        ids.iter()
-            .copied()
-            .filter(|id| context.is_registered(*id))
-            .collect()
-    };
+    let registered = |ids: &[BrokerId]| registered(context, ids);
     let expect = Expect::Version(leadership.zk_version);
     let led = |choice: Choice, receivers: Vec<BrokerId>| {
         Some(Change {
@@ -135,6 +130,12 @@ pub(super) fn of(context: &Context, at: &TopicPartition, aim: &Aim) -> Result<Op
     }
 }
 
+/// Those of the brokers that are registered.
+fn registered(context: &Context, ids: &[BrokerId]) -> Vec<BrokerId> {
+    let ids = ids.iter().copied();
+    ids.filter(|id| context.is_registered(*id)).collect()
+}
+
 /// The first leader of a new partition: the first assigned replica that lives.
 fn create(context: &Context, at: &TopicPartition, partition: &Partition) -> Result<Change, Refusal> {
     let live = |id: &BrokerId| context.is_live(*id);
@@ -167,12 +168,7 @@ fn lead(
     partition: &Partition,
     leadership: &LeaderAndIsr,
 ) -> Result<Option<Change>, Refusal> {
-    let there = |ids: &[BrokerId]| -> Vec<BrokerId> {
-        ids.iter()
-            .copied()
-            .filter(|id| context.is_registered(*id))
-            .collect()
-    };
+    let there = |ids: &[BrokerId]| registered(context, ids);
     let change = |leader, isr, unclean| {
         Some(Change {
             expect: Expect::Version(leadership.zk_version),
@@ -212,9 +208,8 @@ fn evict(
     leadership: &LeaderAndIsr,
     ids: &[BrokerId],
 ) -> Option<Change> {
-    let registered = |id: &BrokerId| context.is_registered(*id);
-    let stays = |id: &BrokerId| registered(id) && !ids.contains(id);
-    let isr: Vec<BrokerId> = leadership.isr.iter().copied().filter(stays).collect();
+    let mut isr = registered(context, &leadership.isr);
+    isr.retain(|id| !ids.contains(id));
     // One that a reassignment is to remove may be the only one left.
     let all = partition.replicas.iter().chain(&isr);
     let mut fit = all.filter(|id| isr.contains(id));
@@ -226,7 +221,7 @@ fn evict(
         expect: Expect::Version(leadership.zk_version),
         leader,
         isr,
-        receivers: partition.replicas.iter().copied().filter(registered).collect(),
+        receivers: registered(context, &partition.replicas),
         unclean: false,
     })
 }

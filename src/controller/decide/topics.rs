@@ -66,6 +66,6 @@ pub fn isr_changed(context: &mut Context, states: Vec<(TopicPartition, LeaderAnd
             plan.after.update_metadata(&at);
         }
     }
-    trust::release(context, &mut plan, |_, _| true);
+    trust::release(context, &mut plan);
     plan
 }

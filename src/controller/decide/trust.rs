@@ -14,6 +14,8 @@
 //! controller would compare its registration with that; and a doubted member that its leader has taken in meanwhile, having
 //! seen that it has everything, is doubted no more.
 
+use std::collections::BTreeSet;
+
 use super::super::aim::Aim;
 use super::super::context::{Context, Doubt};
 use super::super::plan::Plan;
@@ -58,7 +60,12 @@ struct Members<'a> {
     since: u64,
 }
 
-impl Members<'_> {
+impl<'a> Members<'a> {
+    /// Who is doubted while a better member is registered; `None` if nobody is.
+    fn worse(&self) -> Option<&'a [BrokerId]> {
+        (!self.doubted.is_empty() && !self.stay.is_empty()).then_some(self.doubted)
+    }
+
     /// Whether who stays must be heard before anything is decided, and has not been.
     fn are_in_question(&self, context: &Context) -> bool {
         let heard = |id: &BrokerId| context.is_heard(*id, self.since);
@@ -97,18 +104,12 @@ fn members<'a>(context: &'a Context, at: &TopicPartition) -> Option<Members<'a>>
     })
 }
 
-/// Who of the ISR is doubted while a better member is registered; `None` if nobody is.
-fn doubted<'a>(context: &'a Context, at: &TopicPartition) -> Option<&'a [BrokerId]> {
-    let members = members(context, at)?;
-    (!members.doubted.is_empty() && !members.stay.is_empty()).then_some(members.doubted)
-}
-
 /// Members of whom it is not settled yet whether they are put out; `None` if there are none such, and decisions can be made.
 pub(super) fn in_question(context: &Context, at: &TopicPartition) -> Option<Vec<BrokerId>> {
-    if let Some(ids) = doubted(context, at) {
+    let members = members(context, at)?;
+    if let Some(ids) = members.worse() {
         return Some(ids.to_vec());
     }
-    let members = members(context, at)?;
     (!members.gone.is_empty() && members.are_in_question(context)).then_some(members.gone)
 }
 
@@ -131,8 +132,9 @@ pub(super) fn waits_for(context: &Context, at: &TopicPartition, aim: &Aim) -> Op
 
 /// Whether the broker is the leader and doubted: it is not told that it leads before nobody better is there.
 pub(super) fn leads_no_more(context: &Context, at: &TopicPartition, id: BrokerId) -> bool {
-    let leads = context.partition(at).is_some_and(|p| p.leader() == id);
-    leads && doubted(context, at).is_some_and(|ids| ids.contains(&id))
+    let worse =
+        |members: Members| members.leader == id && members.worse().is_some_and(|ids| ids.contains(&id));
+    members(context, at).is_some_and(worse)
 }
 
 /// A broker, as it was registered by the transaction `czxid`, has answered what was sent at that moment, so it lives: where
@@ -146,9 +148,9 @@ pub fn heard(context: &mut Context, id: BrokerId, czxid: i64, moment: u64) -> Pl
     let last = context.heard.entry(id).or_default();
     *last = moment.max(*last);
     let settles = |at: &TopicPartition| {
-        let ids = doubted(context, at)?;
-        let settled = !members(context, at)?.are_in_question(context);
-        settled.then(|| (at.clone(), Aim::Evict(ids.to_vec())))
+        let members = members(context, at)?;
+        let ids = members.worse()?;
+        (!members.are_in_question(context)).then(|| (at.clone(), Aim::Evict(ids.to_vec())))
     };
     plan.aims = context.doubts.keys().filter_map(settles).collect();
     for (at, _) in &plan.aims {
@@ -158,21 +160,22 @@ pub fn heard(context: &mut Context, id: BrokerId, czxid: i64, moment: u64) -> Pl
             awaiting.retain(|aim| !aim.elects());
         }
     }
-    release(context, &mut plan, |_, _| true);
+    release(context, &mut plan);
     plan
 }
 
-/// Adds the wishes that need not wait any more, those that are `wanted`.
-pub(super) fn release(
-    context: &mut Context,
-    plan: &mut Plan,
-    wanted: impl Fn(&TopicPartition, &Aim) -> bool,
-) {
+/// Adds the wishes that need not wait any more, but for elections where the plan has one already.
+pub(super) fn release(context: &mut Context, plan: &mut Plan) {
+    if context.awaiting.is_empty() {
+        return;
+    }
+    let elections = plan.aims.iter().filter(|(_, aim)| aim.elects());
+    let elected: BTreeSet<_> = elections.map(|(at, _)| at.clone()).collect();
     for (at, aims) in std::mem::take(&mut context.awaiting) {
         for aim in aims {
             if waits_for(context, &at, &aim).is_some() {
                 context.awaiting.entry(at.clone()).or_default().push(aim);
-            } else if wanted(&at, &aim) {
+            } else if !aim.elects() || !elected.contains(&at) {
                 wish(plan, at.clone(), aim);
             }
         }

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use kafka::cluster::{
     Broker, BrokerId, ControllerEpoch, Endpoint, LeaderAndIsr, LeaderEpoch, SecurityProtocol, TopicPartition,
 };
-use kafka::controller::aim::Aim;
 use kafka::controller::batch::{Request, RequestBatch};
 use kafka::controller::context::{Context, LiveBroker};
 use kafka::controller::decide::{
@@ -193,9 +192,7 @@ impl super::Core for Story {
                     other => panic!("{other:?}"),
                 };
                 let moment = self.unanswered.get(&id).copied().unwrap_or_default();
-                let plan = trust::heard(&mut self.context, id, czxid, moment);
-                self.carry_out(plan, out);
-                self.move_on(out);
+                self.heard(id, czxid, moment, out);
             }
             ["silent", ref list @ ..] => {
                 self.silent = list.iter().map(|id| BrokerId(id.parse().unwrap())).collect();
@@ -253,6 +250,13 @@ impl super::Core for Story {
 }
 
 impl Story {
+    /// A broker, as it was registered by that transaction, answers what it was told at that moment.
+    fn heard(&mut self, id: BrokerId, czxid: i64, moment: u64, out: &mut String) {
+        let plan = trust::heard(&mut self.context, id, czxid, moment);
+        self.carry_out(plan, out);
+        self.move_on(out);
+    }
+
     /// Whoever was told something and is not silent answers.
     fn hear(&mut self, out: &mut String) {
         loop {
@@ -263,9 +267,7 @@ impl Story {
             let moment = self.unanswered.remove(&id).unwrap_or_default();
             let live = self.context.brokers.get(&id);
             if let Some(czxid) = live.map(|live| live.czxid) {
-                let plan = trust::heard(&mut self.context, id, czxid, moment);
-                self.carry_out(plan, out);
-                self.move_on(out);
+                self.heard(id, czxid, moment, out);
             }
         }
     }
@@ -273,8 +275,7 @@ impl Story {
     /// Answers brokers that want to go, once nothing of that waits.
     fn answer_leaving(&mut self, out: &mut String) {
         for id in std::mem::take(&mut self.leaving) {
-            let mut waiting = self.context.awaiting.values().flatten();
-            if waiting.any(|aim| *aim == Aim::Leave(id)) {
+            if brokers::waits_to_go(&self.context, id) {
                 self.leaving.push(id);
             } else {
                 let left = brokers::still_led(&self.context, id);

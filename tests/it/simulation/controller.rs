@@ -199,8 +199,7 @@ impl Controller {
 
     /// Whether a broker that wants to go has been let go, as far as it can be.
     pub fn has_let_go(&self, id: BrokerId) -> bool {
-        let mut waiting = self.context.awaiting.values().flatten();
-        !waiting.any(|aim| *aim == Aim::Leave(id))
+        !brokers::waits_to_go(&self.context, id)
     }
 
     /// What the shell does with a plan.
